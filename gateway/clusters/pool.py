@@ -1,0 +1,257 @@
+"""Boundary around warm cluster clients: who holds one, when a new one is made, and when an old one ends.
+
+Every decision is made without awaiting, in one step, which returns what must be closed; so a cancellation at any
+await leaves the pool consistent, and two first callers can't make two clients.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from gateway.clusters.gate import Gate
+from gateway.clusters.options import ClusterOptions
+from gateway.clusters.trust import Bundle, TrustStore
+from gateway.errors import ClusterUnavailable
+from gateway.kube.client import Address, ApiServer, Timeouts
+
+VERIFICATION_WIDTH: Final = 4
+VERIFICATION_QUEUE: Final = 32
+"""The lane in which tokens are verified is small, so that unverified callers can't use up a cluster's (promise 3)."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterKey:
+    """What everything kept for a cluster hangs on: canonical URL, SHA-256 of its CA bundle, TLS server name."""
+
+    url: str
+    ca_digest: str
+    tls_server_name: str
+
+    def __str__(self) -> str:
+        """Show it in one short word for logs."""
+        return f"{self.url}#{self.ca_digest[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How many clusters may be open at once; seconds until an unused client ends, and until a used one is renewed.
+
+    A client is renewed because a connection that never ends keeps all callers on one replica of an API server.
+    """
+
+    open: int = 512
+    idle_seconds: float = 900
+    max_age_seconds: float = 1800
+
+
+@dataclass(slots=True)
+class _Warm:
+    """One client and who holds it."""
+
+    server: ApiServer
+    born: float
+    ends: float
+    leases: int = 0
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is kept for one key: the current client, and the gates, which outlive it."""
+
+    name: str
+    key: ClusterKey
+    warm: _Warm
+    used: float
+    gate: Gate
+    verification: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A held client of one cluster: it is not closed before the lease ends."""
+
+    cluster: ClusterOptions
+    key: ClusterKey
+    server: ApiServer
+    gate: Gate
+    verification: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """Counts for metrics: open clients, held leases, clients that wait for their last holder, and renewals so far."""
+
+    open: int
+    leases: int
+    draining: int
+    created: int
+
+
+class Pool:
+    """The warm clients by cluster key. Enter it once, inside the loop that uses it; leaving closes everything."""
+
+    def __init__(
+        self,
+        trust: TrustStore,
+        clock: Callable[[], float],
+        *,
+        limits: PoolLimits = PoolLimits(),  # noqa: B008  # frozen
+        on_retired: Iterable[Callable[[ClusterKey], None]] = (),
+    ) -> None:
+        """Start empty. `on_retired` is told each key that ended because its CA bundle changed."""
+        self._trust = trust
+        self._clock = clock
+        self._limits = limits
+        self._on_retired = tuple(on_retired)
+        self._entries: dict[ClusterKey, _Entry] = {}
+        self._draining: dict[int, _Warm] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._created = 0
+        self._reaper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start the task that ends unused clients."""
+        self._reaper = asyncio.create_task(self._reap(), name="pool-reaper")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the task, then close every client, held or not."""
+        if self._reaper is not None:
+            self._reaper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reaper
+        for warm in [*(entry.warm for entry in self._entries.values()), *self._draining.values()]:
+            self._close(warm)
+        self._entries.clear()
+        self._draining.clear()
+        await asyncio.gather(*self._closing)
+
+    @asynccontextmanager
+    async def lease(self, cluster: ClusterOptions) -> AsyncIterator[Lease]:
+        """Hold the cluster's warm client, made now if there is none. Dials nobody.
+
+        Raises:
+            ClusterUnavailable: Its CA bundle can't be read, or as many clusters as allowed are in use.
+        """
+        entry = self._entry(cluster)
+        warm = entry.warm
+        warm.leases += 1
+        try:
+            yield Lease(cluster, entry.key, warm.server, entry.gate, entry.verification)
+        finally:
+            warm.leases -= 1
+            entry.used = self._clock()
+            if not warm.leases and self._draining.pop(id(warm), None) is not None:
+                self._close(warm)
+
+    def key(self, cluster: ClusterOptions) -> ClusterKey:
+        """Return the cluster's key as its CA bundle is now.
+
+        Raises:
+            ClusterUnavailable: Its CA bundle can't be read.
+        """
+        return _key(cluster, self._bundle(cluster))
+
+    def state(self) -> PoolState:
+        """Count what is open and held."""
+        held = sum(entry.warm.leases for entry in self._entries.values())
+        held += sum(warm.leases for warm in self._draining.values())
+        return PoolState(len(self._entries), held, len(self._draining), self._created)
+
+    def __repr__(self) -> str:
+        """Show the whole state in a line."""
+        entries = ", ".join(f"{e.name}: {e.warm.leases} held, {e.gate!r}" for e in self._entries.values())
+        return f"<Pool {len(self._entries)} open, {len(self._draining)} draining{': ' if entries else ''}{entries}>"
+
+    def _bundle(self, cluster: ClusterOptions) -> Bundle:
+        try:
+            return self._trust.bundle(cluster)
+        except (OSError, ValueError) as error:
+            _log.error("ca_bundle_unusable", cluster=cluster.name, error=str(error))
+            message = "The gateway can't use this cluster's CA bundle. Tell the gateway's operator."
+            raise ClusterUnavailable(message, retry_after=30) from error
+
+    def _entry(self, cluster: ClusterOptions) -> _Entry:
+        bundle = self._bundle(cluster)
+        key = _key(cluster, bundle)
+        now = self._clock()
+        entry = self._entries.get(key)
+        if entry is None:
+            for outdated in [k for k in self._entries if k.url == key.url]:
+                self._drop(outdated)
+                for listener in self._on_retired:
+                    listener(outdated)
+            self._make_room(now)
+            limits = cluster.limits
+            entry = self._entries[key] = _Entry(
+                cluster.name,
+                key,
+                self._connect(cluster, bundle, now),
+                now,
+                Gate(limits.connections, limits.queue),
+                Gate(VERIFICATION_WIDTH, VERIFICATION_QUEUE),
+            )
+        elif now >= entry.warm.ends:
+            self._let_go(entry.warm)
+            entry.warm = self._connect(cluster, bundle, now)
+        entry.used = now
+        return entry
+
+    def _connect(self, cluster: ClusterOptions, bundle: Bundle, now: float) -> _Warm:
+        limits = cluster.limits
+        server = ApiServer(
+            Address(cluster.address or cluster.server, cluster.tls_server_name),
+            self._trust.context(bundle),
+            Timeouts(limits.connect_seconds, limits.first_byte_seconds, limits.call_seconds),
+            connections=limits.connections + VERIFICATION_WIDTH,
+        )
+        self._created += 1
+        # Spread, so that clusters that were first used together are not renewed together.
+        age = self._limits.max_age_seconds * random.uniform(0.8, 1.2)  # noqa: S311  # no secret hangs on it
+        return _Warm(server, now, now + age)
+
+    def _make_room(self, now: float) -> None:
+        while len(self._entries) >= self._limits.open:
+            unused = [entry for entry in self._entries.values() if not entry.warm.leases]
+            if not unused:
+                message = "The gateway is in use by as many clusters as it may open at once. Try again in a minute."
+                raise ClusterUnavailable(message, retry_after=60)
+            oldest = min(unused, key=lambda entry: entry.used)
+            _log.info("pool_full", cluster=oldest.name, unused_seconds=round(now - oldest.used))
+            self._drop(oldest.key)
+
+    def _drop(self, key: ClusterKey) -> None:
+        self._let_go(self._entries.pop(key).warm)
+
+    def _let_go(self, warm: _Warm) -> None:
+        if warm.leases:
+            self._draining[id(warm)] = warm
+        else:
+            self._close(warm)
+
+    def _close(self, warm: _Warm) -> None:
+        task = asyncio.create_task(warm.server.close(), name="pool-close")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _reap(self) -> None:
+        while True:
+            await asyncio.sleep(min(60.0, self._limits.idle_seconds / 2))
+            now = self._clock()
+            for entry in [*self._entries.values()]:
+                if not entry.warm.leases and now - entry.used >= self._limits.idle_seconds:
+                    self._drop(entry.key)
+
+
+def _key(cluster: ClusterOptions, bundle: Bundle) -> ClusterKey:
+    return ClusterKey(cluster.server, bundle.digest, cluster.tls_server_name)

@@ -1,0 +1,106 @@
+"""Boundary to CA bundles: where a cluster's comes from, when its file changed, and the TLS context made of it."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+import structlog
+
+from gateway.clusters.options import ClusterOptions
+
+_LOOK_AGAIN: Final = 1.0
+"""Seconds between two looks at a CA file's modification time."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A CA bundle: PEM text (empty: the system's roots) and its SHA-256 in hexadecimal. `verify` is off if insecure."""
+
+    pem: str
+    digest: str
+    verify: bool = True
+
+
+@dataclass(slots=True)
+class _Seen:
+    looked: float
+    stamp: tuple[int, int, int]
+    bundle: Bundle
+
+
+def bundle_from(pem: str, *, verify: bool = True) -> Bundle:
+    """Check that the PEM text holds at least one certificate and wrap it; empty text means the system's roots.
+
+    Raises:
+        ValueError: There is no certificate in it that TLS could use.
+    """
+    if pem:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+        except ssl.SSLError as error:
+            message = "no usable PEM certificate in the CA bundle"
+            raise ValueError(message) from error
+    return Bundle(pem, sha256(f"{verify}\n{pem}".encode()).hexdigest(), verify)
+
+
+class TrustStore:
+    """Each listed cluster's current CA bundle, and one TLS context a bundle, shared by the clusters that use it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Start empty; `clock` counts seconds."""
+        self._clock = clock
+        self._seen: dict[Path, _Seen] = {}
+        self._fixed: dict[str, Bundle] = {}
+        self._contexts: WeakValueDictionary[str, ssl.SSLContext] = WeakValueDictionary()
+
+    def bundle(self, cluster: ClusterOptions) -> Bundle:
+        """Return the bundle as it is now; a file is looked at once a second and read again when it changed.
+
+        A changed file that can't be used keeps the last good bundle and is logged.
+
+        Raises:
+            OSError: The file can't be read and never could.
+            ValueError: It never held a usable certificate.
+        """
+        if cluster.certificate_authority is not None:
+            return self._from_file(cluster.certificate_authority, cluster.name)
+        if (fixed := self._fixed.get(cluster.name)) is None:
+            fixed = bundle_from(cluster.certificate_authority_data or "", verify=not cluster.insecure)
+            self._fixed[cluster.name] = fixed
+        return fixed
+
+    def _from_file(self, path: Path, name: str) -> Bundle:
+        now = self._clock()
+        seen = self._seen.get(path)
+        if seen is not None and now - seen.looked < _LOOK_AGAIN:
+            return seen.bundle
+        try:
+            status = path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if seen is None or stamp != seen.stamp:
+                seen = _Seen(now, stamp, bundle_from(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            if seen is None:
+                raise
+            _log.error("ca_bundle_unusable", cluster=name, path=str(path), error=str(error), kept="the last good one")
+        seen.looked = now
+        self._seen[path] = seen
+        return seen.bundle
+
+    def context(self, bundle: Bundle) -> ssl.SSLContext:
+        """Return the TLS context that trusts just this bundle."""
+        if (context := self._contexts.get(bundle.digest)) is None:
+            context = ssl.create_default_context(cadata=bundle.pem or None)
+            if not bundle.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            # Many clusters' own CAs lack the key usage extensions that Python 3.13 asks for by default.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            self._contexts[bundle.digest] = context
+        return context

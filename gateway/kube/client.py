@@ -1,0 +1,157 @@
+"""Boundary to one API server over HTTPS: a hardened session in kubernetes-asyncio's client, and nothing else of it.
+
+kubernetes-asyncio's own session follows redirects, honours proxies and .netrc of the environment and keeps a 2 MiB
+buffer a connection; here its place is taken by one that does none of it, and warm calls use that session directly.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from kubernetes_asyncio.client import ApiClient, Configuration
+from yarl import URL
+
+from gateway.kube.credential import BearerToken
+from gateway.kube.errors import TooLarge, Unreachable
+
+_CHUNK: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for TCP and TLS, until (more) bytes come, and for the whole call."""
+
+    connect: float
+    first_byte: float
+    call: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An API server's answer, whatever its status; header names in small letters."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is a 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004  # RFC 9110, section 15.3
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an API server is and how it proves itself: URL to dial, and the name its certificate must have."""
+
+    url: str
+    tls_server_name: str = ""
+
+
+class ApiServer:
+    """The warm connections to one API server. Made inside a running loop; `close` ends them."""
+
+    def __init__(self, address: Address, tls: ssl.SSLContext, timeouts: Timeouts, *, connections: int) -> None:
+        """Open nothing yet: connections come with the first calls, at most `connections` of them."""
+        self._base = address.url
+        self._server_hostname = address.tls_server_name or None
+        self._timeout = aiohttp.ClientTimeout(
+            total=timeouts.call, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
+        )
+        configuration = Configuration(host=address.url)
+        configuration.tls_server_name = address.tls_server_name or None
+        self.client = ApiClient(configuration)
+        self._replaced = self.client.rest_client.pool_manager
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=90, enable_cleanup_closed=False),
+            timeout=self._timeout,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        )
+        self.client.rest_client.pool_manager = self._session
+
+    async def send(  # noqa: PLR0913  # the parts of an HTTP request
+        self,
+        method: str,
+        target: str,
+        token: BearerToken,
+        *,
+        accept: str,
+        max_bytes: int,
+        body: bytes | None = None,
+        content_type: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """Send one request and read its answer, whatever the status, at most `max_bytes` of it.
+
+        `target` is an escaped path with its query. No redirect is followed.
+
+        Raises:
+            Unreachable: There was no complete answer.
+            TooLarge: The answer is over `max_bytes`; reading stopped there.
+        """
+        sent_headers = {"Authorization": f"Bearer {token.value}", "Accept": accept, **(headers or {})}
+        if content_type and body is not None:
+            sent_headers["Content-Type"] = content_type
+        async with self._opened(method, target, sent_headers, body) as response:
+            content = await _read(response, max_bytes)
+            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+
+    @asynccontextmanager
+    async def _opened(
+        self, method: str, target: str, headers: dict[str, str], body: bytes | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            async with self._session.request(
+                method,
+                URL(self._base + target, encoded=True),
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                server_hostname=self._server_hostname,
+            ) as response:
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(error) from error
+
+    async def close(self) -> None:
+        """Close every connection; calls in flight end as unreachable."""
+        await self._replaced.close()
+        await self.client.close()
+        # aiohttp closes TLS transports on the loop's next turns.
+        await asyncio.sleep(0)
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    if (response.content_length or 0) > max_bytes:
+        response.close()
+        raise TooLarge(max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > max_bytes:
+            response.close()
+            raise TooLarge(max_bytes)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _unreachable(error: Exception) -> Unreachable:
+    """Say what failed without addresses or certificate contents, which an agent can do nothing with."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            return Unreachable("tls", "its TLS certificate could not be verified", sent=False)
+        case aiohttp.ConnectionTimeoutError():
+            return Unreachable("timeout", "it did not accept a connection in time", sent=False)
+        case aiohttp.ClientConnectorError():
+            return Unreachable("connect", "nothing answers at its address", sent=False)
+        case TimeoutError():
+            return Unreachable("timeout", "it did not answer in time", sent=True)
+        case _:
+            return Unreachable("reset", "the connection broke before the answer was complete", sent=True)
