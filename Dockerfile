@@ -27,7 +27,7 @@ EXPOSE 8080 9464
 # /healthz is on the admin listener, which is loopback's unless set otherwise.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["python", "-c", "\
 import http.client, os; \
-admin = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('KUBE_MCP_GATEWAY_ADMIN__PORT', '9464')), timeout=2); \
+admin = http.client.HTTPConnection('127.0.0.1', os.environ.get('KUBE_MCP_GATEWAY_ADMIN__PORT', 9464), timeout=2); \
 admin.request('GET', '/healthz'); \
 raise SystemExit(admin.getresponse().status != 200)"]
 ENTRYPOINT ["kube-mcp-gateway", "serve"]

@@ -62,7 +62,7 @@ lock: venv ## Resolve the lock files again; UPGRADE=1 takes newer versions
 
 .PHONY: clean
 clean: ## Remove the environment and everything the tools made
-	rm -rf $(VENV) .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .*_cache
 	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A lock whose text changed makes the environment anew, so that nothing stays in it that is no longer locked.
