@@ -1,3 +1,9 @@
-"""Fixtures that every folder of tests may ask for."""
+"""What every folder of tests shares."""
+
+from hypothesis import settings
 
 pytest_plugins = ["tests.cluster.plugin"]
+
+# An example that took long on a busy machine is no failure; the whole test has its time-out.
+settings.register_profile("project", parent=settings(), deadline=None)
+settings.load_profile("project")
