@@ -1,0 +1,181 @@
+"""The caller's door to one cluster: every Kubernetes request a tool causes goes through `ClusterSession.request`."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.access.questions import Answers
+from gateway.clusters.options import ClusterOptions
+from gateway.clusters.pool import Lease, Pool
+from gateway.discovery.catalog import Catalog
+from gateway.discovery.fetch import Discovery
+from gateway.errors import ClusterUnavailable, GatewayError
+from gateway.identity.principal import Principal
+from gateway.identity.verifier import Identity
+from gateway.kube.client import Answer
+from gateway.kube.credential import BearerToken
+from gateway.kube.errors import InvalidToken, Unreachable, error_from
+from gateway.kube.paths import attributes_of
+from gateway.kube.request import Request
+from gateway.kube.types import ResourceType
+from gateway.policy.rules import check
+from gateway.telemetry.audit import UNSENT, Auditor, AuditRecord
+from gateway.telemetry.metrics import Metrics
+
+MAX_ANSWER: Final = 8 * 1024 * 1024
+"""Bytes of an API server's answer at which reading stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, with what token, on which cluster; `request_id` goes from the edge to the answer and every record."""
+
+    principal: Principal
+    token: BearerToken
+    cluster: ClusterOptions
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What sessions are made of: the rooms below, and where metrics and audit records go."""
+
+    pool: Pool
+    discovery: Discovery
+    identity: Identity
+    metrics: Metrics
+    audit: Auditor
+
+    @asynccontextmanager
+    async def session(self, caller: Caller, tool: str, answers: Answers) -> AsyncIterator["ClusterSession"]:
+        """Hold the caller's cluster for one run of a tool.
+
+        Raises:
+            ClusterUnavailable: The cluster has no usable client.
+        """
+        async with self.pool.lease(caller.cluster) as lease:
+            yield ClusterSession(self, caller, lease, tool, answers)
+
+
+class ClusterSession:
+    """One run of one tool on the caller's cluster."""
+
+    __slots__ = ("_access", "_answers", "_caller", "_lease", "_tool")
+
+    def __init__(self, access: Access, caller: Caller, lease: Lease, tool: str, answers: Answers) -> None:
+        """Tie the parts together; `Access.session` does it."""
+        self._access = access
+        self._caller = caller
+        self._lease = lease
+        self._tool = tool
+        self._answers = answers
+
+    @property
+    def cluster(self) -> ClusterOptions:
+        """The cluster's settings, its policy among them."""
+        return self._caller.cluster
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls."""
+        return self._caller.principal
+
+    @property
+    def answers(self) -> Answers:
+        """What the person was asked and said."""
+        return self._answers
+
+    async def catalog(self, *, refresh: bool = False) -> Catalog:
+        """Return what the cluster serves; with `refresh`, look again where that was not done just now.
+
+        Raises:
+            ClusterUnavailable: The cluster can't be reached.
+            ApiError: It refuses discovery.
+        """
+        try:
+            return await self._access.discovery.catalog(self._lease, self._caller.token, refresh=refresh)
+        except InvalidToken:
+            self._access.identity.end(self._caller.token.digest)
+            raise
+        except Unreachable as error:
+            raise self._unavailable(error) from error
+
+    async def request(self, request: Request, kind: ResourceType, *, max_bytes: int = MAX_ANSWER) -> Answer:
+        """Send one Kubernetes request with the caller's token, if the policy lets it out.
+
+        The policy judges the final path, read the way the API server reads it.
+
+        Raises:
+            BadArgument: A name that can't be sent, or a namespace that must be named.
+            NotOffered: The kind is restricted.
+            Refused: The policy forbids it.
+            ApiError: The API server's answer is not a success.
+            ClusterUnavailable: There was no answer, or too many calls wait for this cluster.
+            TooLarge: The answer is over `max_bytes`.
+        """
+        path = request.path()
+        attributes = attributes_of(request.verb, path)
+        started = time.perf_counter()
+        decision, status, size, audit_id = "allow", UNSENT, 0, ""
+        try:
+            check(self.cluster.policy, attributes, namespaced=kind.namespaced)
+            async with self._lease.gate.entered():
+                answer = await self._lease.server.send(
+                    request.method,
+                    request.target(path),
+                    self._caller.token,
+                    accept=request.accept,
+                    max_bytes=max_bytes,
+                    body=request.body,
+                    content_type=request.content_type,
+                )
+            status, size = answer.status, len(answer.body)
+            audit_id = answer.headers.get("audit-id", "")
+            if not answer.ok:
+                raise error_from(answer.status, answer.headers, answer.body)
+        except InvalidToken:
+            self._access.identity.end(self._caller.token.digest)
+            raise
+        except Unreachable as error:
+            decision = error.kind
+            raise self._unavailable(error) from error
+        except GatewayError as error:
+            decision = "allow" if status else error.outcome
+            raise
+        else:
+            return answer
+        finally:
+            seconds = time.perf_counter() - started
+            cluster = self.cluster.name
+            self._access.metrics.api_request(cluster, request.verb, str(status or decision), seconds)
+            principal = self._caller.principal
+            self._access.audit(
+                AuditRecord(
+                    request_id=self._caller.request_id,
+                    issuer=principal.issuer,
+                    subject=principal.subject,
+                    token_id=principal.token_id,
+                    cluster=cluster,
+                    tool=self._tool,
+                    verb=request.verb,
+                    group=attributes.group,
+                    resource=attributes.resource,
+                    subresource=attributes.subresource,
+                    namespace=attributes.namespace,
+                    name=attributes.name,
+                    decision=decision,
+                    status=status,
+                    size=size,
+                    seconds=seconds,
+                    api_audit_id=audit_id,
+                )
+            )
+
+    def _unavailable(self, error: Unreachable) -> ClusterUnavailable:
+        message = (
+            f"Cluster {self.cluster.shown} can't be reached: {error.message}. Other clusters are not affected; "
+            "try again in a minute, and tell a person if it lasts."
+        )
+        return ClusterUnavailable(message)

@@ -1,0 +1,1 @@
+"""Boundary to HTTP callers: one Bearer header, checked before MCP sees anything of the request."""

@@ -1,0 +1,233 @@
+"""Boundary between HTTP and MCP: the endpoint `/mcp` as raw ASGI beside Quart's views.
+
+The order is what keeps it safe: Host and Origin, then the token, and only then is the body read, within a size and a
+time, and handed to the SDK together with who calls.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from os import urandom
+from typing import Any, Final
+
+import structlog
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
+
+from gateway.access.session import Caller
+from gateway.clusters.registry import ClusterRegistry
+from gateway.edge.bearer import bearer_token
+from gateway.edge.managers import Managers, envelope_of
+from gateway.edge.origins import Origins
+from gateway.edge.responses import Message, Receive, Scope, Send, answer, unauthenticated, unavailable
+from gateway.errors import ClusterUnavailable, Unauthenticated
+from gateway.identity.principal import Principal
+from gateway.identity.verifier import Identity
+from gateway.kube.credential import BearerToken
+from gateway.protocol.calls import CALLER
+from gateway.telemetry.metrics import Metrics
+
+PATH: Final = "/mcp"
+MAX_BODY: Final = DEFAULT_MAX_REQUEST_BODY_SIZE
+BODY_SECONDS: Final = 15.0
+"""Seconds in which a request's body must have arrived."""
+_METHODS: Final = frozenset({"POST", "GET", "DELETE"})
+_SESSION: Final = b"mcp-session-id"
+_VERSION: Final = b"mcp-protocol-version"
+_CORS: Final = (
+    (b"access-control-allow-methods", b"POST, GET, DELETE"),
+    (b"access-control-allow-headers", b"authorization, content-type, mcp-session-id, mcp-protocol-version, last-event-id"),
+    (b"access-control-expose-headers", b"mcp-session-id, www-authenticate, x-request-id"),
+    (b"access-control-max-age", b"3600"),
+)
+_log = structlog.get_logger(__name__)
+
+
+class McpEndpoint:
+    """An ASGI app that serves `/mcp` and `/mcp/{cluster name}`, and leaves everything else to `other`."""
+
+    def __init__(  # noqa: PLR0913  # what a request needs on its way, handed over once
+        self,
+        other: Any,  # noqa: ANN401  # any ASGI app
+        *,
+        identity: Identity,
+        registry: ClusterRegistry,
+        managers: Managers,
+        origins: Origins,
+        metrics: Metrics,
+    ) -> None:
+        """Stand in front of `other`."""
+        self._other = other
+        self._identity = identity
+        self._registry = registry
+        self._managers = managers
+        self._origins = origins
+        self._metrics = metrics
+        self._streams: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not (path == PATH or path.startswith(f"{PATH}/")):
+            await self._other(scope, receive, send)
+            return
+        request_id = urandom(8).hex()
+        headers = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name, value)
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        send = _with_headers(send, _answer_headers(request_id, origin))
+        if not self._origins.host_is_allowed(headers.get(b"host", b"").decode("latin-1")):
+            await answer(send, 403, b"This Host is not served here: see listen.allowedHosts.\n")
+        elif not self._origins.origin_is_allowed(origin):
+            await answer(send, 403, b"This Origin is not allowed: see listen.allowedOrigins.\n")
+        elif origin and scope["method"] == "OPTIONS":
+            await answer(send, 204, b"", headers=_CORS)
+        elif scope["method"] not in _METHODS:
+            await answer(send, 405, b"", headers=[(b"allow", b"POST, GET, DELETE")])
+        else:
+            await self._authenticated(scope, receive, send, headers, request_id)
+
+    async def close_streams(self) -> None:
+        """End the streams that clients hold open for whatever may come, so that a shutdown need not wait for them."""
+        streams = tuple(self._streams)
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+
+    async def _authenticated(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], request_id: str
+    ) -> None:
+        name = scope["path"].removeprefix(PATH).strip("/") or None
+        try:
+            token = bearer_token(scope["headers"])
+            principal = await self._identity.authenticate(token, cluster_name=name)
+        except Unauthenticated as error:
+            self._metrics.authentication_failure(error.reason)
+            _log.info("unauthenticated", reason=error.reason, request_id=request_id)
+            await unauthenticated(send, error)
+            return
+        except ClusterUnavailable as error:
+            self._metrics.authentication_failure("unavailable")
+            await unavailable(send, error)
+            return
+        cluster = self._registry.by_name(principal.cluster)
+        if cluster is None:  # taken off the list a moment ago
+            await unauthenticated(send, Unauthenticated("cluster", "The token is not for a cluster of this gateway."))
+            return
+        caller = Caller(principal, BearerToken(token, principal.token_digest), cluster, request_id)
+        version = _version(headers)
+        inner = {**scope, CALLER: caller, "user": _user(principal), "path": PATH}
+        session_id = headers.get(_SESSION, b"").decode("latin-1")
+        if scope["method"] == "POST":
+            await self._post(inner, receive, send, version, session_id)
+        else:
+            await self._session(inner, receive, send, version, session_id)
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send, version: str, session_id: str) -> None:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read_body(receive)
+        except TimeoutError:
+            await answer(send, 408, b"The request's body did not arrive in time.\n", headers=[(b"connection", b"close")])
+            return
+        if body is None:
+            await answer(send, 413, f"The request is larger than {MAX_BODY // 2**20} MiB.\n".encode())
+            return
+        manager = self._managers.choose(version, session_id, envelope_of(body))
+        known = bool(session_id) and manager.knows(session_id)
+        scope["headers"] = _passed_on(scope["headers"], version, with_session=known)
+        await manager.handle_request(scope, _replay(body, receive), send)
+
+    async def _session(self, scope: Scope, receive: Receive, send: Send, version: str, session_id: str) -> None:
+        """Serve what only a session has: its stream (GET) and its end (DELETE)."""
+        manager = self._managers.holding(session_id) if session_id else None
+        if manager is None:
+            if scope["method"] == "DELETE":
+                await answer(send, 404, b"No such session.\n")
+            else:
+                await answer(send, 405, b"", headers=[(b"allow", b"POST")])
+            return
+        scope["headers"] = _passed_on(scope["headers"], version, with_session=True)
+        stream = asyncio.create_task(manager.handle_request(scope, receive, send), name="mcp-stream")
+        self._streams.add(stream)
+        stream.add_done_callback(self._streams.discard)
+        try:
+            await asyncio.shield(stream)
+        except asyncio.CancelledError:
+            if not stream.cancelled():
+                stream.cancel()
+                raise
+            with suppress(Exception):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _user(principal: Principal) -> AuthenticatedUser:
+    """Return the principal as the SDK knows users; the cluster is the client, so that sessions belong to it too."""
+    return AuthenticatedUser(
+        AccessToken(
+            token="",  # noqa: S106  # the SDK needs none, so it gets none
+            client_id=principal.cluster_url,
+            scopes=[],
+            expires_at=int(principal.expires_at),
+            subject=principal.subject,
+            claims={"iss": principal.issuer},
+        )
+    )
+
+
+def _version(headers: dict[bytes, bytes]) -> str:
+    """Return the protocol version; some clients send it twice in one header, which is taken as once."""
+    versions = {part.strip() for part in headers.get(_VERSION, b"").decode("latin-1").split(",")}
+    return versions.pop() if len(versions) == 1 else headers[_VERSION].decode("latin-1")
+
+
+def _passed_on(
+    headers: Iterable[tuple[bytes, bytes]], version: str, *, with_session: bool
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers for the SDK: no credential, one version, and a session only where it is known."""
+    dropped = {b"authorization", b"cookie", _VERSION} | (set() if with_session else {_SESSION})
+    kept = [(name, value) for name, value in headers if name not in dropped]
+    return [*kept, (_VERSION, version.encode("latin-1"))] if version else kept
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(parts)
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY:
+            return None
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay
+
+
+def _answer_headers(request_id: str, origin: str) -> list[tuple[bytes, bytes]]:
+    fields = [(b"x-request-id", request_id.encode())]
+    if origin:
+        fields += [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin"), _CORS[2]]
+    return fields
+
+
+def _with_headers(send: Send, fields: list[tuple[bytes, bytes]]) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *fields]
+        await send(message)
+
+    return sending

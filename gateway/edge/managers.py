@@ -1,0 +1,97 @@
+"""Boundary to the SDK's Streamable HTTP transports, and the choice among them for one request.
+
+A session is a convenience and never a requirement: what names none, or one that this process does not know (a
+restart, another replica), is served without.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+
+class SessionManager(StreamableHTTPSessionManager):
+    """The SDK's manager, which can also say whether it knows a session."""
+
+    def knows(self, session_id: str) -> bool:
+        """Whether the session is open here, whoever it belongs to."""
+        return session_id in self._server_instances
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What of a JSON-RPC message decides how it is served."""
+
+    method: str = ""
+    can_be_asked: bool = False
+    wants_stream: bool = False
+
+
+def envelope_of(body: bytes) -> Envelope:
+    """Read the message's method and needs; whatever is not a message has none, and the SDK will say so."""
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Envelope()
+    method = message.get("method") if isinstance(message, dict) else None
+    if not isinstance(method, str):
+        return Envelope()
+    parameters = _mapping(message, "params")
+    capabilities = _mapping(parameters, "capabilities")
+    streamed = method == "subscriptions/listen" or "progressToken" in _mapping(parameters, "_meta")
+    return Envelope(method, isinstance(capabilities.get("elicitation"), dict), streamed)
+
+
+def _mapping(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = holder.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Managers:
+    """One MCP server behind four transports: with sessions or without, answering as a stream or as plain JSON.
+
+    Plain JSON is twice as fast; a stream is needed to ask the person or to report progress during a call.
+    """
+
+    asking: SessionManager
+    plain: SessionManager
+    single: SessionManager
+    single_stream: SessionManager
+
+    @classmethod
+    def of(cls, server: Server[Any]) -> "Managers":
+        """Make the four for one server."""
+        return cls(
+            asking=SessionManager(server, json_response=False),
+            plain=SessionManager(server, json_response=True),
+            single=SessionManager(server, json_response=True, stateless=True),
+            single_stream=SessionManager(server, json_response=False, stateless=True),
+        )
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Run all four; leaving ends every session."""
+        async with AsyncExitStack() as stack:
+            for manager in (self.asking, self.plain, self.single, self.single_stream):
+                await stack.enter_async_context(manager.run())
+            yield
+
+    def holding(self, session_id: str) -> SessionManager | None:
+        """Return the manager that knows this session."""
+        return next((manager for manager in (self.asking, self.plain) if manager.knows(session_id)), None)
+
+    def choose(self, version: str, session_id: str, envelope: Envelope) -> SessionManager:
+        """Return who serves a POST. `version` is the MCP-Protocol-Version header, which older clients leave out."""
+        if not version or version in HANDSHAKE_PROTOCOL_VERSIONS:
+            if envelope.method == "initialize":
+                return self.asking if envelope.can_be_asked else self.plain
+            holding = self.holding(session_id) if session_id else None
+            if holding is self.asking or (holding is self.plain and not envelope.wants_stream):
+                return holding
+        return self.single_stream if envelope.wants_stream else self.single

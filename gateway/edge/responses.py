@@ -1,0 +1,48 @@
+"""Boundary to raw ASGI answers: the few that are given before MCP sees a request."""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+import orjson
+
+from gateway.errors import ClusterUnavailable, Unauthenticated
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+REALM = "kube-mcp-gateway"
+
+
+async def answer(
+    send: Send, status: int, body: bytes, *, media: bytes = b"text/plain", headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send a whole answer."""
+    fields = [(b"content-type", media), (b"content-length", str(len(body)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def unauthenticated(send: Send, error: Unauthenticated) -> None:
+    """Send 401 in RFC 6750's words (section 3): without an error code where no token came at all."""
+    if error.reason == "missing":
+        text = "A Bearer token is needed: Authorization: Bearer <token>."
+        challenge = f'Bearer realm="{REALM}"'
+        code = "missing_token"
+    else:
+        text = error.message
+        code = "invalid_request" if error.reason == "malformed" else "invalid_token"
+        described = "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)
+        challenge = f'Bearer realm="{REALM}", error="{code}", error_description="{described}"'
+    body = orjson.dumps({"error": code, "error_description": text})
+    await answer(
+        send, 401, body, media=b"application/json", headers=[(b"www-authenticate", challenge.encode("ascii"))]
+    )
+
+
+async def unavailable(send: Send, error: ClusterUnavailable) -> None:
+    """Send 503 with Retry-After (RFC 9110, section 10.2.3) for a token that can't be verified at the moment."""
+    body = orjson.dumps({"error": "temporarily_unavailable", "error_description": error.message})
+    retry = [(b"retry-after", str(error.retry_after).encode())]
+    await answer(send, 503, body, media=b"application/json", headers=retry)

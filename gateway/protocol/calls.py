@@ -1,0 +1,121 @@
+"""Boundary between a `tools/call` and a tool: arguments checked, run under a deadline, every failure put into words."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import mcp_types as types
+import structlog
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from gateway.access.questions import AnswerNeeded, Answers
+from gateway.access.session import Access, Caller
+from gateway.errors import BadArgument, GatewayError
+from gateway.protocol.elicitation import Context, answers_so_far, ask_now, input_required, is_modern
+from gateway.tools.explain import explain
+from gateway.tools.tool import Arguments, Tool
+
+_MOST_QUESTIONS: Final = 4
+_log = structlog.get_logger(__name__)
+
+CALLER: Final = "gateway.caller"
+"""The key of the request's scope under which whoever authenticated it leaves the `Caller`."""
+
+
+def caller_of(context: Context) -> Caller:
+    """Return who calls, as the edge found out before MCP saw the request."""
+    caller = context.request.scope[CALLER]
+    if not isinstance(caller, Caller):
+        message = "a request reached MCP without an authenticated caller"
+        raise TypeError(message)
+    return caller
+
+
+class Calls:
+    """Runs tools for callers."""
+
+    def __init__(self, access: Access, tools: Iterable[Tool[Any]]) -> None:
+        """Serve these tools through this access."""
+        self._access = access
+        self._tools = {tool.name: tool for tool in tools}
+
+    async def call(
+        self, context: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Run one tool; whatever goes wrong inside becomes a tool error that says what to do next.
+
+        Raises:
+            MCPError: No tool has this name.
+        """
+        tool = self._tools.get(params.name)
+        if tool is None:
+            message = f"Unknown tool. This server has: {', '.join(self._tools)}."
+            raise MCPError(code=types.INVALID_PARAMS, message=message)
+        caller = caller_of(context)
+        started = time.perf_counter()
+        outcome = "ok"
+        try:
+            arguments = _checked(tool, params.arguments)
+            answers = answers_so_far(context, params.input_responses, params.request_state)
+            for _ in range(_MOST_QUESTIONS):
+                try:
+                    return _result(await self._run(tool, arguments, caller, answers))
+                except AnswerNeeded as needed:
+                    if is_modern(context):
+                        outcome = "asked"
+                        return input_required(needed.question, answers)
+                    word = await ask_now(context, needed.question)
+                    answers = Answers({**answers.given, needed.question.key: word}, answers.can_ask)
+            message = "Too many questions came up. Call again with resource, name and namespace spelled out."
+            raise BadArgument(message)  # noqa: TRY301  # told like every other failure
+        except GatewayError as error:
+            outcome = error.outcome
+            return _result(explain(error), failed=True)
+        except Exception:
+            outcome = "internal"
+            _log.exception("tool_failed", tool=tool.name, request_id=caller.request_id)
+            text = f"The gateway failed on this call. Tell a person the request id {caller.request_id}."
+            return _result(text, failed=True)
+        finally:
+            seconds = time.perf_counter() - started
+            self._access.metrics.tool_call(tool.name, caller.cluster.name, outcome, seconds)
+
+    async def _run(self, tool: Tool[Any], arguments: Arguments, caller: Caller, answers: Answers) -> str:
+        seconds = caller.cluster.limits.call_seconds
+        try:
+            async with (
+                asyncio.timeout(seconds) as deadline,
+                self._access.session(caller, tool.name, answers) as session,
+            ):
+                return await tool.run(session, arguments)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            message = f"Not finished within {seconds:g} s. Narrow the request (namespace, selector, limit) and try again."
+            raise GatewayError(message) from error
+
+
+def _checked(tool: Tool[Any], given: dict[str, Any] | None) -> Arguments:
+    try:
+        arguments: Arguments = tool.arguments.model_validate(given or {})
+    except ValidationError as error:
+        problems = "; ".join(_problem(detail) for detail in error.errors(include_url=False, include_input=False)[:5])
+        names = ", ".join(field.alias or name for name, field in tool.arguments.model_fields.items())
+        message = f"Bad arguments: {problems}. {tool.name} takes: {names}."
+        raise BadArgument(message) from error
+    return arguments
+
+
+def _problem(detail: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
+    where = ".".join(str(part) for part in detail["loc"])[:60] or "arguments"
+    if detail["type"] == "extra_forbidden":
+        return f"{where} is unknown"
+    if detail["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}: {detail['msg']}"
+
+
+def _result(text: str, *, failed: bool = False) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=failed)

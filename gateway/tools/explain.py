@@ -1,0 +1,46 @@
+"""Boundary between what failed and what an agent should do next (promise 11)."""
+
+from gateway.errors import GatewayError
+from gateway.kube.errors import (
+    ApiError,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    InvalidToken,
+    NotFound,
+    ServerFault,
+    Throttled,
+    TooLarge,
+)
+
+
+def explain(error: GatewayError) -> str:
+    """Return the text for the agent: Kubernetes' own words where it said something, then the next step."""
+    said = error.message.rstrip(". \n")
+    match error:
+        case InvalidToken():
+            return "The cluster no longer accepts the token. Ask the person to renew it, then call again."
+        case Forbidden():
+            return (
+                f"Forbidden by the cluster's RBAC: {said}. Use a namespace or kind the token may read, "
+                "or ask a person to grant it."
+            )
+        case NotFound():
+            return f"Not found: {said}. Check name and namespace with resource_list, or the kind with resource_types."
+        case Expired():
+            return f"The list has changed too much since: {said}. List again without `continue`."
+        case Conflict():
+            return f"Conflict: {said}. Read the object again and decide on what it is now."
+        case Throttled(retry_after=seconds):
+            return f"The API server is busy ({said}). Try again in {seconds} s, with a narrower request if possible."
+        case Invalid():
+            return f"The API server rejects the request: {said}. Correct it and call again."
+        case ServerFault(status=status):
+            return f"The API server failed with status {status}: {said}. Try again once; tell a person if it lasts."
+        case TooLarge():
+            return f"{said}. Narrow it: a namespace, a labelSelector, a smaller limit, or output=table or name."
+        case ApiError():
+            return f"{said}. Tell a person: this cluster's address in the gateway's settings looks wrong."
+        case _:
+            return error.message

@@ -1,0 +1,78 @@
+"""The tool `resource_get`: one object, one of its readable subresources, or a pod's log."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from gateway.access.session import ClusterSession
+from gateway.errors import BadArgument
+from gateway.kube.request import Request
+from gateway.kube.types import ResourceType
+from gateway.tools.logs import LogParameters, read_log
+from gateway.tools.naming import namespace_of, resource_type
+from gateway.tools.shaping import as_json, as_yaml, fitted, parse, trimmed
+from gateway.tools.tool import Arguments, Tool
+
+_LOGS: Final = frozenset({"log", "logs"})
+
+
+class GetArguments(Arguments):
+    """Arguments of `resource_get`."""
+
+    resource: Annotated[str, Field(description="kind, plural, short name, or plural.group")]
+    name: str
+    namespace: str | None = None
+    subresource: Annotated[str | None, Field(description="status, scale, or logs (of a pod)")] = None
+    parameters: Annotated[LogParameters, Field(description="for logs")] = LogParameters()
+    output: Literal["yaml", "json"] = "yaml"
+    include_annotations: bool = False
+
+
+async def resource_get(session: ClusterSession, arguments: GetArguments) -> str:
+    """Read one object, trimmed and within the answer's budget."""
+    kind = await resource_type(session, arguments.resource)
+    namespace = await namespace_of(session, kind, arguments.name, arguments.namespace)
+    subresource = (arguments.subresource or "").lower()
+    if subresource in _LOGS:
+        return await read_log(session, kind, namespace, arguments.name, arguments.parameters)
+    _check_served(kind, subresource)
+    request = Request(
+        verb="get",
+        group=kind.group,
+        version=kind.version,
+        resource=kind.plural,
+        namespace=namespace,
+        name=arguments.name,
+        subresource=subresource,
+    )
+    document = await parse((await session.request(request, kind)).body)
+    if subresource == "status":
+        # Kubernetes answers with the whole object; what was asked for is its status.
+        document = {key: document[key] for key in ("apiVersion", "kind", "status") if key in document}
+    document, cut = fitted(
+        trimmed(document, annotations=arguments.include_annotations), session.cluster.limits.answer_bytes - 512
+    )
+    if arguments.output == "json":
+        return as_json({"cluster": session.cluster.name, **({"cut": True} if cut else {}), "object": document})
+    where = f" in namespace {namespace}" if namespace else ""
+    said = " · too long, parts cut where it says so" if cut else ""
+    named = f"{kind.qualified}/{arguments.name}{f'/{subresource}' if subresource else ''}"
+    return f"cluster {session.cluster.shown} · {named}{where}{said}\n{as_yaml(document)}"
+
+
+def _check_served(kind: ResourceType, subresource: str) -> None:
+    served = [s.name for s in kind.subresources if s.name in {"status", "scale"} and "get" in s.verbs]
+    if subresource and subresource not in served:
+        readable = [*served, *(["logs"] if kind.plural == "pods" and not kind.group else [])]
+        choice = f"{kind.plural} has {' and '.join(readable)} to read" if readable else f"{kind.plural} has none to read"
+        message = f"No subresource {subresource[:40]!r} here: {choice}. Leave it out for the object itself."
+        raise BadArgument(message)
+
+
+TOOL = Tool(
+    name="resource_get",
+    title="Get a resource",
+    description="One object, or its status, scale or logs. Without namespace it is looked up by name.",
+    arguments=GetArguments,
+    run=resource_get,
+)

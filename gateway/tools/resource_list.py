@@ -1,0 +1,201 @@
+"""The tool `resource_list`: objects of one kind, as the API server's own table or whole."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from gateway.access.continuation import Continuation
+from gateway.access.session import ClusterSession
+from gateway.kube.request import JSON, TABLE, Request
+from gateway.kube.types import ResourceType
+from gateway.tools.naming import resource_type
+from gateway.tools.shaping import as_json, as_yaml, one_line, parse, trimmed
+from gateway.tools.tool import Arguments, Tool
+
+MAX_ITEMS: Final = 500
+"""Items of one answer; a larger wish is taken as this many."""
+_EMPTY: Final = frozenset({"", "<none>", "<unset>"})
+
+
+class ListArguments(Arguments):
+    """Arguments of `resource_list`."""
+
+    resource: Annotated[str, Field(description="kind, plural, short name, or plural.group")]
+    namespace: Annotated[str | None, Field(description="all if left out")] = None
+    label_selector: str | None = None
+    field_selector: str | None = None
+    limit: Annotated[int, Field(ge=1)] = 100
+    continue_: Annotated[str | None, Field(alias="continue", description="from the last answer")] = None
+    output: Literal["table", "yaml", "json", "name"] = "table"
+    include_annotations: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One page as lines to show; `next` is the API server's own continue token, `remaining` a count or None."""
+
+    columns: str
+    items: tuple[str, ...]
+    documents: tuple[Any, ...]
+    next: str
+    remaining: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListTool:
+    """`resource_list` with the key that binds its continue tokens."""
+
+    continuation: Continuation
+
+    async def run(self, session: ClusterSession, arguments: ListArguments) -> str:
+        """List one page; where it is over the answer's budget, the largest part of it that fits."""
+        kind = await resource_type(session, arguments.resource)
+        binding = _binding(session, kind, arguments)
+        token = self.continuation.open(arguments.continue_, *binding) if arguments.continue_ else ""
+        limit = min(arguments.limit, MAX_ITEMS)
+        page = await _page(session, kind, arguments, token, limit)
+        budget = session.cluster.limits.answer_bytes - 1024
+        fitting = _fitting(page.items, budget)
+        cut_item = ""
+        if fitting < len(page.items):
+            if fitting == 0:
+                fitting, cut_item = 1, " The first item alone is over the size limit: read it with resource_get."
+            # Only the API server can say where the next page begins, so ask for just what fits.
+            page = await _page(session, kind, arguments, token, fitting)
+            if cut_item:
+                page = _Page(page.columns, (), (), page.next, page.remaining)
+        following = self.continuation.seal(page.next, *binding)
+        if arguments.output == "json":
+            return _json(session, kind, page, following)
+        return _text(session, kind, arguments, page, following) + cut_item
+
+
+def _binding(session: ClusterSession, kind: ResourceType, arguments: ListArguments) -> tuple[str, ...]:
+    principal = session.principal
+    return (
+        principal.cluster_url,
+        principal.issuer,
+        principal.subject,
+        kind.group,
+        kind.version,
+        kind.plural,
+        arguments.namespace or "",
+        arguments.label_selector or "",
+        arguments.field_selector or "",
+    )
+
+
+async def _page(
+    session: ClusterSession, kind: ResourceType, arguments: ListArguments, token: str, limit: int
+) -> _Page:
+    namespace = (arguments.namespace or "") if kind.namespaced else ""
+    as_table = arguments.output in {"table", "name"}
+    across = kind.namespaced and not namespace
+    query = [("limit", str(limit))]
+    if as_table:
+        query.append(("includeObject", "Metadata" if across else "None"))
+    if token:
+        query.append(("continue", token))
+    if arguments.label_selector:
+        query.append(("labelSelector", arguments.label_selector))
+    if arguments.field_selector:
+        query.append(("fieldSelector", arguments.field_selector))
+    request = Request(
+        verb="list",
+        group=kind.group,
+        version=kind.version,
+        resource=kind.plural,
+        namespace=namespace,
+        query=tuple(query),
+        accept=TABLE if as_table else JSON,
+    )
+    document = await parse((await session.request(request, kind)).body)
+    metadata = document.get("metadata") or {}
+    if document.get("kind") == "Table":
+        columns, items = _table(document, across=across, names=arguments.output == "name", kind=kind)
+        documents: list[Any] = []
+    else:
+        documents = [trimmed(item, annotations=arguments.include_annotations) for item in document.get("items") or ()]
+        columns, items = "", [_whole(item, arguments.output) for item in documents]
+    return _Page(
+        columns, tuple(items), tuple(documents), metadata.get("continue") or "", metadata.get("remainingItemCount")
+    )
+
+
+def _table(document: dict[str, Any], *, across: bool, names: bool, kind: ResourceType) -> tuple[str, list[str]]:
+    """Return the heading and one line a row; columns of low priority and those that say nothing are left out."""
+    definitions = document.get("columnDefinitions") or []
+    rows = document.get("rows") or []
+    shown = [i for i, column in enumerate(definitions) if not column.get("priority")]
+    if names:
+        shown = shown[:1]
+        prefix = f"{kind.qualified}/"
+    else:
+        prefix = ""
+        shown = [i for i in shown if any(one_line(row["cells"][i]) not in _EMPTY for row in rows)] or shown[:1]
+    lines = []
+    for row in rows:
+        cells = [one_line(row["cells"][i]) for i in shown]
+        cells[0] = prefix + cells[0]
+        if across:
+            cells.insert(0, ((row.get("object") or {}).get("metadata") or {}).get("namespace", ""))
+        lines.append("\t".join(cells))
+    heading = [*(["NAMESPACE"] if across else []), *(str(definitions[i].get("name", "")).upper() for i in shown)]
+    return "" if names else "\t".join(heading), lines
+
+
+def _whole(item: dict[str, Any], output: str) -> str:
+    if output == "yaml":
+        return f"---\n{as_yaml(item)}"
+    if output == "json":
+        return as_json(item)
+    metadata = item.get("metadata") or {}
+    return "\t".join(part for part in (metadata.get("namespace"), metadata.get("name")) if part)
+
+
+def _fitting(items: Iterable[str], budget: int) -> int:
+    count = 0
+    for item in items:
+        budget -= len(item.encode()) + 1
+        if budget < 0:
+            break
+        count += 1
+    return count
+
+
+def _text(
+    session: ClusterSession, kind: ResourceType, arguments: ListArguments, page: _Page, following: str
+) -> str:
+    where = f" in namespace {arguments.namespace}" if arguments.namespace and kind.namespaced else ""
+    head = f"cluster {session.cluster.shown} · {kind.qualified}{where}"
+    if not page.items and not following:
+        selected = " matching the selectors" if arguments.label_selector or arguments.field_selector else ""
+        hint = ". A namespace that does not exist lists empty too: see resource_list namespaces" if where else ""
+        return f"{head} · none{selected}{hint}"
+    count = f"{len(page.items)} shown"
+    if following:
+        count += f", about {page.remaining} more" if page.remaining else ", more follow"
+    parts = [f"{head} · {count}", page.columns, *page.items]
+    if following:
+        parts.append(f"continue: {following}")
+    return "\n".join(part for part in parts if part)
+
+
+def _json(session: ClusterSession, kind: ResourceType, page: _Page, following: str) -> str:
+    answer: dict[str, Any] = {"cluster": session.cluster.name, "resource": kind.qualified, "items": page.documents}
+    if following:
+        answer |= {"continue": following, "remaining": page.remaining}
+    return as_json(answer)
+
+
+def tool(continuation: Continuation) -> Tool[ListArguments]:
+    """Make the tool; its continue tokens are bound under this key."""
+    return Tool(
+        name="resource_list",
+        title="List resources",
+        description="Objects of one kind, paged. Table by default; output=name is shortest, yaml or json gives all fields.",
+        arguments=ListArguments,
+        run=ListTool(continuation).run,
+    )

@@ -1,0 +1,92 @@
+"""Boundary between a tool and whoever offers it: its name, words, arguments and the function that runs it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+
+from gateway.access.session import ClusterSession
+
+
+class Arguments(BaseModel):
+    """Base of a tool's arguments: camelCase, nothing unknown, and strings like "true" and "5" taken as meant.
+
+    Agents write null or an empty string for what they leave out; both count as left out.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+        hide_input_in_errors=True,
+        str_strip_whitespace=True,
+        str_max_length=4096,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_out(cls, given: object) -> object:
+        if isinstance(given, dict):
+            return {name: value for name, value in given.items() if value is not None and value != ""}
+        return given
+
+
+A = TypeVar("A", bound=Arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool(Generic[A]):
+    """One tool. `run` returns the answer's text, whose first line names the cluster; it raises GatewayError.
+
+    The four hints are MCP's tool annotations (specification, "Tool Annotations").
+    """
+
+    name: str
+    title: str
+    description: str
+    arguments: type[A]
+    run: Callable[[ClusterSession, A], Awaitable[str]]
+    read_only: bool = True
+    destructive: bool = False
+    idempotent: bool = True
+    open_world: bool = False
+
+    def input_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the arguments, without what a model does not need (titles, null alternatives)."""
+        schema = _lean(self.arguments.model_json_schema())
+        definitions = schema.pop("$defs", {})
+        return _inlined(schema, definitions)
+
+
+def _lean(node: Any) -> Any:  # noqa: ANN401  # JSON
+    if isinstance(node, list):
+        return [_lean(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    lean = {
+        key: ({name: _lean(value) for name, value in inner.items()} if key in {"properties", "$defs"} else _lean(inner))
+        for key, inner in node.items()
+        if not (key in {"title", "additionalProperties", "maxLength"} or (key == "default" and inner is None))
+    }
+    options = [option for option in lean.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) == 1:
+        del lean["anyOf"]
+        lean = {**options[0], **lean}
+    if "$defs" not in node and lean.get("type") == "object":
+        lean.pop("description", None) if "properties" in lean and "$ref" not in lean else None
+    return lean
+
+
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:  # noqa: ANN401  # JSON
+    if isinstance(node, list):
+        return [_inlined(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = definitions[node["$ref"].rsplit("/", 1)[-1]]
+        node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+    return {key: _inlined(value, definitions) for key, value in node.items()}
