@@ -1,0 +1,170 @@
+"""Boundary to clusters' signing keys: which a cluster has, when they are read again, and what they say of a token.
+
+Anybody can send a token that makes the gateway read keys, so reading is bounded: keys that were read rest for a minute,
+whatever key id a token claims, and all who wait at one time wait for one answer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Literal
+
+import jwt
+import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from gateway.clusters.options import ClusterOptions
+from gateway.clusters.pool import ClusterKey, Pool
+from gateway.identity.asking import Published, Withheld, ask_keys
+from gateway.identity.claims import UnverifiedToken
+from gateway.identity.flights import Flights
+from gateway.kube.credential import BearerToken
+
+Finding = Literal["verified", "forged", "refused", "unsettled"]
+"""The keys verify the token; a key it names did not sign it; the cluster said 401; only the cluster itself can tell."""
+
+KEYS_LAST: Final = 600.0
+KEYS_REST: Final = 60.0
+"""Seconds after which keys are read again in any case, and before which they are not, whatever a token claims."""
+
+_MAX_KEYS: Final = 64
+_MAX_TRIES: Final = 8
+_RSA_BITS: Final = range(2048, 8193)
+_RSA_EXPONENT_BITS: Final = 32
+"""Bounds on what a verification may cost, some hundred microseconds: a key set is the cluster's own choice."""
+
+_RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+_CURVES: Final = {
+    ("EC", "P-256"): frozenset({"ES256"}),
+    ("EC", "P-384"): frozenset({"ES384"}),
+    ("EC", "P-521"): frozenset({"ES512"}),
+    ("OKP", "Ed25519"): frozenset({"EdDSA"}),
+}
+_PUBLIC: Final = ("kty", "crv", "n", "e", "x", "y", "alg")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A public key, its id, if it has one, and the algorithms it may be used with."""
+
+    key_id: str | None
+    algorithms: frozenset[str]
+    public: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """One cluster's signing keys and the issuer they sign for, as read at `read_at` seconds."""
+
+    cluster_key: ClusterKey
+    issuer: str
+    keys: tuple[SigningKey, ...]
+    read_at: float
+
+    def finding(self, token: UnverifiedToken) -> Finding:
+        """Say what these keys tell of a token. They tell nothing of what another issuer signed.
+
+        Key ids may repeat, and a token may lack one; then each key of the right kind is tried.
+        """
+        if token.issuer != self.issuer:
+            return "unsettled"
+        named = [key for key in self.keys if token.key_id is None or key.key_id == token.key_id]
+        fitting = [key for key in named if token.algorithm in key.algorithms]
+        algorithm = jwt.get_algorithm_by_name(token.algorithm)
+        if any(algorithm.verify(token.signed, key.public, token.signature) for key in fitting[:_MAX_TRIES]):
+            return "verified"
+        if token.key_id is None or not named or len(fitting) > _MAX_TRIES:
+            return "unsettled"
+        return "forged"
+
+
+def signing_key(member: Any) -> SigningKey | None:
+    """Return the key that a member of a key set (RFC 7517) describes, or None where no token here may be signed by it.
+
+    A key is used only with algorithms of its own kind, and only with the one it is for, if it says so (RFC 8725,
+    section 3.1); a symmetric key is nobody's signature.
+    """
+    if not isinstance(member, dict) or member.get("use", "sig") != "sig":
+        return None
+    operations = member.get("key_ops", ["verify"])
+    key_id = member.get("kid")
+    public = {name: member[name] for name in _PUBLIC if name in member}
+    if not all(isinstance(value, str) for value in public.values()) or not isinstance(key_id, str | None):
+        return None
+    if not isinstance(operations, list) or "verify" not in operations:
+        return None
+    kind = public.get("kty", "")
+    algorithms = _RSA if kind == "RSA" else _CURVES.get((kind, public.get("crv", "")), frozenset())
+    if "alg" in public:
+        algorithms &= {public["alg"]}
+    if not algorithms:
+        return None
+    try:
+        key = jwt.PyJWK(public, algorithm=min(algorithms)).key
+    except jwt.PyJWTError:
+        return None
+    if isinstance(key, RSAPublicKey) and (
+        key.key_size not in _RSA_BITS or key.public_numbers().e.bit_length() > _RSA_EXPONENT_BITS
+    ):
+        return None
+    return SigningKey(key_id, algorithms, key)
+
+
+class KeyRings:
+    """The signing keys of the clusters, one ring each; as many as clusters are listed."""
+
+    def __init__(self, pool: Pool, clock: Callable[[], float], *, seconds: float) -> None:
+        """Start with none. `clock` counts seconds; `seconds` bounds one reading."""
+        self._pool = pool
+        self._clock = clock
+        self._seconds = seconds
+        self._rings: dict[str, KeyRing] = {}
+        self._flights: Flights[ClusterKey, KeyRing | Withheld] = Flights()
+        self.reads = 0
+
+    async def finding(self, cluster: ClusterOptions, token: BearerToken, claims: UnverifiedToken) -> Finding:
+        """Say what the cluster's keys tell of a token; they are read again where they are old or don't know its key.
+
+        Raises:
+            ClusterUnavailable: They would have to be read, and the cluster can't be asked now.
+        """
+        key = self._pool.key(cluster)
+        ring = self._rings.get(cluster.name)
+        if ring is not None and ring.cluster_key == key and self._clock() - ring.read_at < KEYS_LAST:
+            found = ring.finding(claims)
+            rests = claims.issuer != ring.issuer or self._clock() - ring.read_at < KEYS_REST
+            if found != "unsettled" or rests:
+                return found
+        outcome = await self._read(cluster, key, token)
+        if isinstance(outcome, KeyRing):
+            return outcome.finding(claims)
+        return "refused" if outcome.why == "refused" else "unsettled"
+
+    def forget(self, key: ClusterKey) -> None:
+        """Drop the keys that hang on a retired cluster key."""
+        self._rings = {name: ring for name, ring in self._rings.items() if ring.cluster_key != key}
+
+    async def close(self) -> None:
+        """End what is being read."""
+        await self._flights.close()
+
+    async def _read(self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken) -> KeyRing | Withheld:
+        while True:
+            outcome = await self._flights.join(key, partial(self._ask, cluster, key, token))
+            # A 401 to another's token, a forged one perhaps, says nothing of this one: its own turn comes, in order.
+            if isinstance(outcome, KeyRing) or outcome.why != "refused" or outcome.digest == token.digest:
+                return outcome
+
+    async def _ask(self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken) -> KeyRing | Withheld:
+        published = await ask_keys(self._pool, cluster, token, seconds=self._seconds)
+        if not isinstance(published, Published):
+            return published
+        members = published.keys[:_MAX_KEYS]
+        keys = tuple(made for made in map(signing_key, members) if made is not None)
+        ring = KeyRing(key, published.issuer, keys, self._clock())
+        self._rings[cluster.name] = ring
+        self.reads += 1
+        _log.info("signing_keys_read", cluster=cluster.name, keys=len(keys), issuer=published.issuer)
+        return ring

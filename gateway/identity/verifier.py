@@ -1,0 +1,226 @@
+"""Boundary where a Bearer token becomes a `Principal`, or a refusal that says how to get a better token.
+
+A live verdict is found by the token's SHA-256 and costs nothing else. Without one, the token's claims are checked, the
+listed cluster it names is found, and that cluster's keys, or the cluster itself, decide.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import Final
+
+from gateway.clusters.options import ClusterOptions
+from gateway.clusters.pool import ClusterKey, Pool
+from gateway.clusters.registry import ClusterRegistry
+from gateway.errors import Unauthenticated
+from gateway.identity.asking import ask_username, unavailable
+from gateway.identity.claims import (
+    Reason,
+    UnverifiedToken,
+    check_text,
+    check_times,
+    named_url,
+    read_claims,
+    refusal,
+    third_fits,
+)
+from gateway.identity.flights import Flights
+from gateway.identity.keys import KeyRings
+from gateway.identity.memory import Memory
+from gateway.identity.options import IdentityOptions
+from gateway.identity.principal import Principal
+from gateway.kube.credential import BearerToken
+
+REVIEW_LASTS: Final = 60.0
+REFUSAL_LASTS: Final = 10.0
+"""Seconds for which a cluster's word that a token is valid is believed, and for which a definite no is remembered."""
+
+_MAX_VERDICTS: Final = 20_000
+_MAX_REFUSALS: Final = 5_000
+_DEADLINE: Final = 10.0
+
+# One text for all of these: it must not tell a listed cluster from one that is not, nor how near a forged token came.
+_NOT_ACCEPTED: Final = "The token is not accepted for the cluster that its first audience names."
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityState:
+    """Counts for metrics: what is remembered now, and how often keys were read and reviews asked for so far."""
+
+    verdicts: int
+    refusals: int
+    key_reads: int
+    reviews: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """A verified token. `until` is when the cluster must be asked again, by the monotonic clock."""
+
+    principal: Principal
+    cluster: ClusterOptions
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A definite no, believed until then by the monotonic clock."""
+
+    reason: Reason
+    cluster_key: ClusterKey
+    until: float
+
+
+class Identity:
+    """Who a token speaks for. `close` ends what is being asked."""
+
+    def __init__(
+        self,
+        registry: ClusterRegistry,
+        pool: Pool,
+        options: IdentityOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        deadline: float = _DEADLINE,
+    ) -> None:
+        """Know nobody yet.
+
+        `clock` counts seconds and never jumps, `now` is in seconds since the epoch; verifying one token takes at most
+        `deadline` seconds.
+        """
+        self._registry = registry
+        self._pool = pool
+        self._options = options
+        self._clock = clock
+        self._now = now
+        self._deadline = deadline
+        self._keys = KeyRings(pool, clock, seconds=deadline)
+        self._verdicts: Memory[_Verdict] = Memory(_MAX_VERDICTS)
+        self._refusals: Memory[_Refusal] = Memory(_MAX_REFUSALS)
+        self._ended: Memory[ClusterKey] = Memory(_MAX_REFUSALS)
+        self._flights: Flights[str, Principal] = Flights()
+        self._reviews = 0
+        self._renew = (
+            "Ask the cluster for a new one with three audiences, in this order: its API-server URL, "
+            f"{options.audience}, its default audience."
+        )
+
+    async def authenticate(self, value: str, *, cluster_name: str | None = None) -> Principal:
+        """Return who the token of an Authorization header speaks for; `cluster_name` is that of `/mcp/{name}`.
+
+        Raises:
+            Unauthenticated: The token can't be accepted, and why (RFC 6750, section 3.1).
+            ClusterUnavailable: A listed cluster would have to be asked and can't be; this says nothing of the token.
+        """
+        try:
+            check_text(value)
+            token = BearerToken.of(value)
+            principal = self.recall(token)
+            if principal is None:
+                principal = await self._learn(token, cluster_name)
+            elif cluster_name is not None and cluster_name != principal.cluster:
+                raise refusal("path", _NOT_ACCEPTED)
+        except Unauthenticated as error:
+            raise Unauthenticated(error.reason, f"{error.message} {self._renew}") from None
+        return principal
+
+    def recall(self, token: BearerToken) -> Principal | None:
+        """Return whom a live verdict names. It lives until `exp`, 60 s after a review, or until the CA changes."""
+        verdict = self._verdicts.get(token.digest)
+        if verdict is None:
+            return None
+        principal = verdict.principal
+        if (
+            self._now() < principal.expires_at + self._options.exp_leeway_seconds
+            and self._clock() < verdict.until
+            and self._pool.key(verdict.cluster) == principal.cluster_key
+        ):
+            return principal
+        self._verdicts.drop(token.digest)
+        return None
+
+    def end(self, digest: str) -> None:
+        """End a verdict, because the cluster answered 401.
+
+        The token's signature is as good as before, so from now on only the cluster itself is believed.
+        """
+        verdict = self._verdicts.get(digest)
+        if verdict is not None:
+            self._verdicts.drop(digest)
+            self._ended.put(digest, verdict.principal.cluster_key)
+
+    def forget(self, key: ClusterKey) -> None:
+        """End everything that hangs on a retired cluster key."""
+        self._keys.forget(key)
+        self._verdicts.drop_if(lambda verdict: verdict.principal.cluster_key == key)
+        self._refusals.drop_if(lambda refused: refused.cluster_key == key)
+        self._ended.drop_if(lambda ended: ended == key)
+
+    def state(self) -> IdentityState:
+        """Count for metrics."""
+        return IdentityState(len(self._verdicts), len(self._refusals), self._keys.reads, self._reviews)
+
+    async def close(self) -> None:
+        """End every verification under way; who waits for one is cancelled."""
+        await self._flights.close()
+        await self._keys.close()
+
+    async def _learn(self, token: BearerToken, cluster_name: str | None) -> Principal:
+        """Judge all that can be judged without a dial, and then verify, once for all who wait."""
+        claims = read_claims(token.value)
+        check_times(claims, self._now(), self._options)
+        cluster = self._registry.by_url(named_url(claims, self._options.audience))
+        if cluster is None:
+            raise refusal("cluster", _NOT_ACCEPTED)
+        if cluster_name is not None and cluster_name != cluster.name:
+            raise refusal("path", _NOT_ACCEPTED)
+        if not third_fits(claims, cluster.default_audience):
+            raise refusal("audience", _NOT_ACCEPTED)
+        known = self._refusals.get(token.digest)
+        if known is not None and self._clock() < known.until and known.cluster_key == self._pool.key(cluster):
+            raise refusal(known.reason, _NOT_ACCEPTED)
+        return await self._flights.join(token.digest, partial(self._verify, cluster, token, claims))
+
+    async def _verify(self, cluster: ClusterOptions, token: BearerToken, claims: UnverifiedToken) -> Principal:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._settle(cluster, token, claims)
+        except TimeoutError:
+            raise unavailable("it did not answer in time") from None
+
+    async def _settle(self, cluster: ClusterOptions, token: BearerToken, claims: UnverifiedToken) -> Principal:
+        key = self._pool.key(cluster)
+        subject: str | None = claims.subject
+        until = inf
+        ended = self._ended.get(token.digest) is not None
+        match "unsettled" if ended else await self._keys.finding(cluster, token, claims):
+            case "forged":
+                raise self._refuse("signature", token, key)
+            case "refused":
+                raise self._refuse("rejected", token, key)
+            case "unsettled":
+                self._reviews += 1
+                subject = await ask_username(self._pool, cluster, token, seconds=self._deadline)
+                until = self._clock() + REVIEW_LASTS
+        if subject is None:
+            raise self._refuse("rejected", token, key)
+        principal = Principal(
+            issuer=claims.issuer,
+            subject=subject,
+            cluster=cluster.name,
+            cluster_url=cluster.server,
+            cluster_key=key,
+            token_digest=token.digest,
+            expires_at=claims.expires_at,
+            token_id=claims.token_id,
+        )
+        self._verdicts.put(token.digest, _Verdict(principal, cluster, until))
+        return principal
+
+    def _refuse(self, reason: Reason, token: BearerToken, key: ClusterKey) -> Unauthenticated:
+        self._refusals.put(token.digest, _Refusal(reason, key, self._clock() + REFUSAL_LASTS))
+        return refusal(reason, _NOT_ACCEPTED)
