@@ -15,15 +15,13 @@ from gateway.kube.request import JSON
 MAX_DOCUMENT: Final = 4 * 1024 * 1024
 """Bytes of the largest discovery document or key set that is read."""
 
-_DISCOVERY: Final = re.compile(r"/api|/api/[a-z0-9]+|/apis|/apis/[a-z0-9.-]+(/[a-z0-9]+)?").fullmatch
+_DISCOVERY: Final = re.compile(r"/api(/[a-z0-9-]+)?|/apis(/[a-z0-9][a-z0-9.-]*(/[a-z0-9-]+)?)?").fullmatch
 _FIXED: Final = frozenset({"/openid/v1/jwks", "/.well-known/openid-configuration", "/version"})
 _REVIEW: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _REVIEW_BODY: Final = b'{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}'
 
 
-async def read_document(
-    lease: Lease, token: BearerToken, path: str, *, accept: str = JSON, etag: str = ""
-) -> Answer:
+async def read_document(lease: Lease, token: BearerToken, path: str, *, accept: str = JSON, etag: str = "") -> Answer:
     """Read a discovery document, the key set, the issuer document or the version; any status is returned.
 
     With `etag`, the answer may be a 304 without a body (RFC 9110, section 13.1.2).
