@@ -1,0 +1,132 @@
+"""Boundary between the gateway as an app and the process that serves it: sockets, signals, event loop, exit."""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from hypercorn import Config
+from hypercorn.asyncio import serve
+from hypercorn.utils import LifespanFailureError
+from quart import Quart
+
+from gateway.admin import BACKLOG, bind, url_of
+from gateway.app import create_app
+from gateway.edge.options import ListenOptions
+from gateway.errors import GatewayError
+from gateway.settings import Settings, load_settings
+from gateway.telemetry.logs import configure_logging
+
+_CLOSING: Final = 10.0
+"""Seconds that streams and pools may take to close after the last call."""
+
+_log = structlog.get_logger(__name__)
+
+
+def listener_config(listen: ListenOptions) -> Config:
+    """Return hypercorn's settings for the endpoint that agents call."""
+    config = Config()
+    config.bind = [f"{f'[{listen.host}]' if ':' in listen.host else listen.host}:{listen.port}"]
+    config.backlog = BACKLOG
+    config.alpn_protocols = ["h2", "http/1.1"]
+    if listen.tls is not None:
+        config.certfile, config.keyfile = str(listen.tls.certificate), str(listen.tls.key)
+    # A token of 16 KiB is the gateway's to refuse, with its own words; both limits are for all headers together.
+    config.h11_max_incomplete_size = config.h2_max_header_list_size = 64 * 1024
+    # Agents keep their connection; proxies in front commonly keep theirs for 60 s and must not be the second to close.
+    config.keep_alive_timeout = 75
+    config.keep_alive_max_requests = sys.maxsize
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.ssl_handshake_timeout = 10
+    config.graceful_timeout = listen.drain_seconds
+    config.shutdown_timeout = _CLOSING
+    return config
+
+
+def run(file: Path | None, overrides: Mapping[str, Any]) -> None:
+    """Serve until a signal.
+
+    Raises:
+        SettingsError: The settings have mistakes.
+        GatewayError: The gateway can't start; the text says why.
+    """
+    settings = load_settings(file, overrides)
+    configure_logging(settings.log, sys.stderr)
+    for cluster in settings.clusters:
+        if cluster.insecure:
+            _log.warning(
+                "insecure_cluster",
+                cluster=cluster.name,
+                server=cluster.server,
+                risk="its certificate is not verified: whoever is in between reads every token",
+            )
+    sock = bind(settings.listen.host, settings.listen.port, otherwise="choose another with --port")
+    app = create_app(settings)
+    with sock, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(app, settings, sock))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415  # there only where it could be installed
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(app: Quart, settings: Settings, sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_unhandled)
+    readiness = app.extensions["gateway"].readiness
+    end = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if end.is_set():
+            serving.cancel()
+            return
+        readiness.draining = True
+        end.set()
+        _log.info("draining", signal=number.name, seconds=settings.listen.drain_seconds)
+        # hypercorn's own limits end this earlier, but for a loop whose closed server waits for its last connection.
+        loop.call_later(settings.listen.drain_seconds + _CLOSING, serving.cancel)
+
+    async def until_told() -> None:
+        # hypercorn asks once everything is open.
+        tls = settings.listen.tls is not None
+        _log.info(
+            "serving",
+            url=f"{url_of(sock, scheme='https' if tls else 'http')}/mcp",
+            clusters=len(settings.clusters),
+            admin=f"http://{settings.admin.host}:{settings.admin.port}",
+        )
+        await end.wait()
+
+    config = listener_config(settings.listen)
+    config.bind = [f"fd://{sock.fileno()}"]
+    serving = asyncio.create_task(serve(app, config, shutdown_trigger=until_told))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        await serving
+    except LifespanFailureError as error:
+        raise GatewayError(str(error).partition(" '")[2].removesuffix("'") or str(error)) from error
+    except asyncio.CancelledError:
+        if not end.is_set():
+            raise
+        _log.warning("ended_early", reason="calls were still in flight")
+    else:
+        _log.info("ended")
+
+
+def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Handshakes that fail and callers that go away are the network's daily life.
+    if not isinstance(context.get("exception"), ssl.SSLError | ConnectionError):
+        loop.default_exception_handler(context)

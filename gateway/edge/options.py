@@ -1,0 +1,48 @@
+"""Boundary between the `listen` section of the settings and the endpoint that agents call."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from gateway.options import Options
+
+Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:%_-]+$")]
+HostHeader = Annotated[
+    str, Field(max_length=260, pattern=r"^[A-Za-z0-9._-]+(:([0-9]{1,5}|\*))?$|^\[[0-9A-Fa-f:.]+\](:([0-9]{1,5}|\*))?$")
+]
+Origin = Annotated[str, Field(max_length=2048, pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens there; an unknown name is taken for reachable."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class TlsOptions(Options):
+    """The endpoint's own certificate chain and private key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class ListenOptions(Options):
+    """Where agents call, and whom the endpoint answers. Port 0 takes a free one.
+
+    `allowed_hosts` are values of the Host header, `host` or `host:port`, with `:*` for any port; `allowed_origins` are
+    web origins (RFC 6454) such as `https://console.example`. `trusted_proxies` are the networks whose forwarding
+    headers are believed. `drain_seconds` is how long calls in flight may take once the process was asked to end.
+    """
+
+    host: Host = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    tls: TlsOptions | None = None
+    behind_tls_proxy: bool = False
+    allowed_hosts: tuple[HostHeader, ...] = ()
+    allowed_origins: tuple[Origin, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    drain_seconds: float = Field(default=30, ge=0, le=3600)

@@ -1,0 +1,1 @@
+"""The boundary to whoever watches the gateway from outside: logs, metrics, the audit trail."""

@@ -1,0 +1,96 @@
+"""Boundary to the log: what is written, in which form, and that no token gets into it."""
+
+import logging
+import re
+from collections.abc import MutableMapping
+from typing import Annotated, Any, Final, Literal, TextIO
+
+import orjson
+import structlog
+from pydantic import BeforeValidator
+
+from gateway.options import Options
+
+_TOKEN: Final = re.compile(
+    r"(?i:(?P<scheme>bearer)(?:[\s:='\",]|\\[nrt]|%20)+)[\w.~+/=-]{16,}"
+    # A JSON Web Token's parts are base64url of JSON, the first of which begins so: `{"`.
+    r"|eyJ[\w-]{8,}(?:\.[\w-]*)*"
+)
+_MASKED: Final = "[masked]"
+
+_CHATTY: Final = {"mcp": logging.WARNING, "hypercorn": logging.WARNING}
+"""The least severe level that these libraries are heard at, whatever is asked for."""
+
+Level = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    BeforeValidator(
+        lambda level: {"warn": "warning"}.get(level.lower(), level.lower()) if isinstance(level, str) else level
+    ),
+]
+
+
+class LogOptions(Options):
+    """How much is logged, and how: `auto` is pretty on a terminal and JSON, one object a line, elsewhere."""
+
+    level: Level = "info"
+    format: Literal["auto", "json", "pretty"] = "auto"
+
+
+def mask(text: str) -> str:
+    """Return the text with everything that looks like a Bearer token or a JSON Web Token masked."""
+    return _TOKEN.sub(lambda found: f"{found['scheme']} {_MASKED}" if found["scheme"] else _MASKED, text)
+
+
+def configure_logging(options: LogOptions, stream: TextIO) -> None:
+    """Write all logs of this process to the stream, the libraries' among them, in one form.
+
+    The mask is laid over the finished line, so that no key, nested value, exception text or repr gets past it.
+    """
+    level = logging.getLevelNamesMapping()[options.level.upper()]
+    pretty = options.format == "pretty" or (options.format == "auto" and stream.isatty())
+    common: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if pretty else "iso", utc=not pretty),
+    ]
+    finish: list[structlog.typing.Processor]
+    if pretty:
+        # Neither form shows local variables: they hold tokens.
+        console = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        )
+        finish = [_printable, console, _mask_line]
+    else:
+        finish = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json), _mask_line]
+    structlog.configure(
+        processors=[*common, *finish],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*common, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
+        )
+    )
+    # Below INFO, libraries print headers, the caller's among them.
+    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+    for name, least in _CHATTY.items():
+        logging.getLogger(name).setLevel(max(level, least))
+
+
+def _json(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _mask_line(_logger: Any, _method: str, line: Any) -> str:
+    return mask(str(line))
+
+
+def _printable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what a terminal would obey."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = value.encode("unicode_escape").decode()
+    return event
