@@ -34,6 +34,10 @@ venv: $(VENV)/.installed ## Create or refresh the environment in .venv
 test: venv ## Run the quick tests (about three minutes); ARGS="tests/kube -k name" runs some
 	$(BIN)/pytest -n $(JOBS) -m "$(QUICK)" $(ARGS)
 
+.PHONY: test-slow
+test-slow: venv ## Run the tests that need containers or more time, one by one
+	$(BIN)/pytest -m slow $(ARGS)
+
 .PHONY: coverage
 coverage: venv ## Run the quick tests and report what they did not reach (htmlcov/)
 	$(BIN)/pytest -n $(JOBS) -m "$(QUICK)" --cov --cov-report=term --cov-report=html $(ARGS)
