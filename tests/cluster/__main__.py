@@ -7,22 +7,29 @@ import sys
 
 from . import programs
 from .cluster import RealCluster
+from .node import RealNodeCluster
 
 
 def main() -> None:
     """Build the programs, or run one cluster until it is interrupted."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description="Real Kubernetes clusters for tests")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help="build the programs into the cache")
+    build = commands.add_parser("build", help="build the programs into the cache")
+    build.add_argument("--node", action="store_true", help="those of a node too")
     up = commands.add_parser("up", help="run a cluster in the foreground, until Ctrl-C")
     up.add_argument("name", help="its name, such as east")
-    up.add_argument("--no-controllers", action="store_true", help="only etcd and the API server")
+    kind = up.add_mutually_exclusive_group()
+    kind.add_argument("--no-controllers", action="store_true", help="only etcd and the API server")
+    kind.add_argument("--node", action="store_true", help="with a node that runs containers (Linux, root)")
     arguments = parser.parse_args()
     if arguments.command == "build":
-        programs.find(*programs.API_SERVER, *programs.CONTROLLERS)
+        programs.find(*programs.API_SERVER, *programs.CONTROLLERS, *(programs.NODE if arguments.node else ()))
         sys.stdout.write(f"{programs.cache_directory()}\n")
         return
-    _run(RealCluster(arguments.name, controllers=not arguments.no_controllers))
+    if arguments.node:
+        _run(RealNodeCluster(arguments.name))
+    else:
+        _run(RealCluster(arguments.name, controllers=not arguments.no_controllers))
 
 
 def _run(cluster: RealCluster) -> None:
@@ -34,6 +41,7 @@ def _run(cluster: RealCluster) -> None:
                 "server": cluster.server,
                 "ca": cluster.ca_file,
                 "kubeconfig": cluster.kubeconfig,
+                **({"kubectl": cluster.programs["kubectl"]} if "kubectl" in cluster.programs else {}),
                 "token": asyncio.run(cluster.token(seconds=48 * 3600)),
             }
             sys.stdout.write("".join(f"{name}: {value}\n" for name, value in lines.items()))

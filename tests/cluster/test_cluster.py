@@ -13,7 +13,8 @@ import jwt
 import pytest
 
 from .admin import ApiRefusedError, api_requests, client_context
-from .cluster import ISSUER, RealCluster
+from .cluster import RealCluster
+from .controlplane import ISSUER
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,6 +163,7 @@ spec:
     )
 
 
+@pytest.mark.usefixtures("api_server_programs")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_outlives_the_run(how: signal.Signals) -> None:
     """Killed or interrupted: when the keeper is gone its programs, ports and files are too."""
