@@ -1,23 +1,19 @@
 """Composition root: builds every room from the settings and owns how long it lives."""
 
-import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from quart import Quart
 
 from gateway import __version__
 from gateway.access.continuation import Continuation
 from gateway.access.session import Access
-from gateway.admin import create_admin_app
-from gateway.admin.readiness import Readiness
+from gateway.admin import Readiness, admin_listener, create_admin_app
 from gateway.clusters.pool import Pool
 from gateway.clusters.registry import ClusterRegistry
 from gateway.clusters.trust import TrustStore
@@ -62,12 +58,10 @@ def create_app(settings: Settings | None = None) -> Quart:
     metrics.insecure_clusters(sum(cluster.insecure for cluster in settings.clusters))
     registry = ClusterRegistry(settings.clusters)
     discovery = Discovery(time.monotonic)
-    trust = TrustStore(time.monotonic)
-    identity: Identity
-    pool = Pool(
-        trust, time.monotonic, on_retired=(discovery.forget, lambda key: identity.forget(key))
-    )
-    identity = Identity(registry, pool, settings.identity)
+    # Identity uses the pool, and the pool tells identity which cluster keys ended.
+    pool = Pool(TrustStore(time.monotonic), time.monotonic)
+    identity = Identity(registry, pool, settings)
+    pool.when_retired(discovery.forget, identity.forget)
     access = Access(pool, discovery, identity, metrics, log_audit)
     sealing_key = os.urandom(32)
     server = create_server(
@@ -83,7 +77,7 @@ def create_app(settings: Settings | None = None) -> Quart:
         origins=origins_for(listen.host, listen.allowed_hosts, listen.allowed_origins),
         metrics=metrics,
     )
-    app.asgi_app = endpoint  # type: ignore[method-assign]  # Quart's own way to wrap it
+    app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it
     readiness = Readiness()
     app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint)
     metrics.watch_state(lambda: _readings(pool, discovery, identity))
@@ -93,12 +87,15 @@ def create_app(settings: Settings | None = None) -> Quart:
         return "ok\n", 200
 
     @app.while_serving
-    async def serving() -> AsyncIterator[None]:
+    async def serving() -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(pool)
+            stack.push_async_callback(identity.close)
+            stack.push_async_callback(discovery.close)
             await stack.enter_async_context(managers.run())
-            admin = asyncio.create_task(_serve_admin(settings, readiness, metrics), name="admin")
-            stack.push_async_callback(_ended, admin)
+            await stack.enter_async_context(
+                admin_listener(create_admin_app(readiness, metrics.registry), settings.admin)
+            )
             readiness.ready = True
             yield
             readiness.ready = False
@@ -107,33 +104,24 @@ def create_app(settings: Settings | None = None) -> Quart:
     return app
 
 
-async def _serve_admin(settings: Settings, readiness: Readiness, metrics: Metrics) -> None:
-    config = Config()
-    config.bind = [f"{settings.admin.host}:{settings.admin.port}"]
-    config.include_server_header = False
-    config.errorlog = None
-    config.graceful_timeout = 1
-    # Its end is the end of the app: without a trigger hypercorn would take the process' signals for itself.
-    await serve(create_admin_app(readiness, metrics.registry), config, shutdown_trigger=asyncio.Event().wait)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 def _readings(pool: Pool, discovery: Discovery, identity: Identity) -> Iterator[Reading]:
-    state = pool.state()
-    yield "pool_clients", "Warm cluster clients.", state.open
-    yield "pool_leases", "Calls that hold a cluster client.", state.leases
-    yield "pool_draining", "Replaced clients that wait for their last call.", state.draining
-    yield "pool_created", "Cluster clients made since the start.", state.created
-    yield from _numbers("discovery", discovery.state())
-    yield from _numbers("identity", identity.state())
-
-
-def _numbers(room: str, state: object) -> Iterator[Reading]:
-    for name in getattr(type(state), "__slots__", ()):
-        value = getattr(state, name)
-        if isinstance(value, int | float):
-            yield f"{room}_{name}", f"{room.capitalize()}: {name.replace('_', ' ')}.", value
+    clients = pool.state()
+    yield Reading("pool_clients", "Warm cluster clients.", clients.open)
+    yield Reading("pool_leases", "Calls that hold a cluster client.", clients.leases)
+    yield Reading("pool_draining", "Replaced clients that wait for their last call.", clients.draining)
+    yield Reading("pool_created", "Cluster clients made since the start.", clients.created)
+    verdicts = identity.state()
+    yield Reading("identity_verdicts", "Tokens known to be valid.", verdicts.verdicts)
+    yield Reading("identity_refusals", "Tokens known to be refused.", verdicts.refusals)
+    yield Reading("identity_key_reads", "Key sets read from clusters since the start.", verdicts.key_reads)
+    yield Reading("identity_reviews", "SelfSubjectReviews asked for since the start.", verdicts.reviews)
+    catalogs = discovery.state()
+    yield Reading("discovery_catalogs", "Different catalogs in memory.", catalogs.distinct)
+    for cluster, catalog in catalogs.clusters.items():
+        labels = (("cluster", cluster),)
+        yield Reading("discovery_age_seconds", "Time since a catalog was confirmed.", catalog.age_seconds, labels)
+        yield Reading("discovery_types", "Resource types a cluster serves.", catalog.types, labels)
+        yield Reading("discovery_broken", "Group/versions that can't be read.", catalog.broken, labels)
+    for (cluster, outcome), count in catalogs.fetches.items():
+        counted = (("cluster", cluster), ("outcome", outcome))
+        yield Reading("discovery_fetches", "Discovery fetches since the start.", count, counted)

@@ -17,7 +17,7 @@ class Question:
     choices: tuple[str, ...] = ()
 
 
-class AnswerNeeded(Exception):  # noqa: N818  # not an error: the tool is run again with the answer
+class AnswerNeeded(Exception):  # not an error: the tool is run again with the answer
     """The tool can't go on before the person has answered."""
 
     def __init__(self, question: Question) -> None:

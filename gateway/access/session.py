@@ -1,7 +1,7 @@
 """The caller's door to one cluster: every Kubernetes request a tool causes goes through `ClusterSession.request`."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,7 @@ from gateway.identity.verifier import Identity
 from gateway.kube.client import Answer
 from gateway.kube.credential import BearerToken
 from gateway.kube.errors import InvalidToken, Unreachable, error_from
-from gateway.kube.paths import attributes_of
+from gateway.kube.paths import Attributes, attributes_of
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
 from gateway.policy.rules import check
@@ -28,6 +28,10 @@ MAX_ANSWER: Final = 8 * 1024 * 1024
 """Bytes of an API server's answer at which reading stops."""
 
 
+Report = Callable[[float, float | None, str], Awaitable[None]]
+"""Tells the client how far a call has come: done, total or None, and a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls, with what token, on which cluster; `request_id` goes from the edge to the answer and every record."""
@@ -36,6 +40,10 @@ class Caller:
     token: BearerToken
     cluster: ClusterOptions
     request_id: str
+
+
+async def _silent(_done: float, _total: float | None, _message: str) -> None:
+    """Report progress to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +57,51 @@ class Access:
     audit: Auditor
 
     @asynccontextmanager
-    async def session(self, caller: Caller, tool: str, answers: Answers) -> AsyncIterator["ClusterSession"]:
+    async def session(
+        self, caller: Caller, tool: str, answers: Answers, report: Report = _silent
+    ) -> AsyncIterator["ClusterSession"]:
         """Hold the caller's cluster for one run of a tool.
 
         Raises:
             ClusterUnavailable: The cluster has no usable client.
         """
         async with self.pool.lease(caller.cluster) as lease:
-            yield ClusterSession(self, caller, lease, tool, answers)
+            yield ClusterSession(self, caller, lease, tool, answers, report)
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    """One request past the policy, and what is to be recorded of it."""
+
+    target: str
+    decision: str = "allow"
+    status: int = UNSENT
+    size: int = 0
+    audit_id: str = ""
+
+    def answered(self, answer: Answer) -> None:
+        """Take note of an answer; raises ApiError where it is not a success."""
+        self.status, self.size = answer.status, len(answer.body)
+        self.audit_id = answer.headers.get("audit-id", "")
+        if not answer.ok:
+            raise error_from(answer.status, answer.headers, answer.body)
 
 
 class ClusterSession:
     """One run of one tool on the caller's cluster."""
 
-    __slots__ = ("_access", "_answers", "_caller", "_lease", "_tool")
+    __slots__ = ("_access", "_answers", "_caller", "_lease", "_tool", "report")
 
-    def __init__(self, access: Access, caller: Caller, lease: Lease, tool: str, answers: Answers) -> None:
-        """Tie the parts together; `Access.session` does it."""
+    def __init__(  # `Access.session` makes it
+        self, access: Access, caller: Caller, lease: Lease, tool: str, answers: Answers, report: Report
+    ) -> None:
+        """Tie the parts together; `report` tells the client how far a long call has come."""
         self._access = access
         self._caller = caller
         self._lease = lease
         self._tool = tool
         self._answers = answers
+        self.report = report
 
     @property
     def cluster(self) -> ClusterOptions:
@@ -115,63 +146,66 @@ class ClusterSession:
             ClusterUnavailable: There was no answer, or too many calls wait for this cluster.
             TooLarge: The answer is over `max_bytes`.
         """
+        async with self._judged(request, kind) as outgoing, self._lease.gate.entered():
+            answer = await self._lease.server.send(
+                request.method,
+                outgoing.target,
+                self._caller.token,
+                accept=request.accept,
+                max_bytes=max_bytes,
+                body=request.body,
+                content_type=request.content_type,
+            )
+            outgoing.answered(answer)
+        return answer
+
+    @asynccontextmanager
+    async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator["_Outgoing"]:
+        """Let the policy judge what goes out, and record what came of it, whatever that was."""
         path = request.path()
         attributes = attributes_of(request.verb, path)
+        outgoing = _Outgoing(request.target(path))
         started = time.perf_counter()
-        decision, status, size, audit_id = "allow", UNSENT, 0, ""
         try:
             check(self.cluster.policy, attributes, namespaced=kind.namespaced)
-            async with self._lease.gate.entered():
-                answer = await self._lease.server.send(
-                    request.method,
-                    request.target(path),
-                    self._caller.token,
-                    accept=request.accept,
-                    max_bytes=max_bytes,
-                    body=request.body,
-                    content_type=request.content_type,
-                )
-            status, size = answer.status, len(answer.body)
-            audit_id = answer.headers.get("audit-id", "")
-            if not answer.ok:
-                raise error_from(answer.status, answer.headers, answer.body)
+            yield outgoing
         except InvalidToken:
             self._access.identity.end(self._caller.token.digest)
             raise
         except Unreachable as error:
-            decision = error.kind
+            outgoing.decision = error.kind
             raise self._unavailable(error) from error
         except GatewayError as error:
-            decision = "allow" if status else error.outcome
+            if not outgoing.status:
+                outgoing.decision = error.outcome
             raise
-        else:
-            return answer
         finally:
-            seconds = time.perf_counter() - started
-            cluster = self.cluster.name
-            self._access.metrics.api_request(cluster, request.verb, str(status or decision), seconds)
-            principal = self._caller.principal
-            self._access.audit(
-                AuditRecord(
-                    request_id=self._caller.request_id,
-                    issuer=principal.issuer,
-                    subject=principal.subject,
-                    token_id=principal.token_id,
-                    cluster=cluster,
-                    tool=self._tool,
-                    verb=request.verb,
-                    group=attributes.group,
-                    resource=attributes.resource,
-                    subresource=attributes.subresource,
-                    namespace=attributes.namespace,
-                    name=attributes.name,
-                    decision=decision,
-                    status=status,
-                    size=size,
-                    seconds=seconds,
-                    api_audit_id=audit_id,
-                )
+            self._record(request.verb, attributes, outgoing, time.perf_counter() - started)
+
+    def _record(self, verb: str, attributes: Attributes, outgoing: "_Outgoing", seconds: float) -> None:
+        cluster, principal = self.cluster.name, self._caller.principal
+        self._access.metrics.api_request(cluster, verb, str(outgoing.status or outgoing.decision), seconds)
+        self._access.audit(
+            AuditRecord(
+                request_id=self._caller.request_id,
+                issuer=principal.issuer,
+                subject=principal.subject,
+                token_id=principal.token_id,
+                cluster=cluster,
+                tool=self._tool,
+                verb=verb,
+                group=attributes.group,
+                resource=attributes.resource,
+                subresource=attributes.subresource,
+                namespace=attributes.namespace,
+                name=attributes.name,
+                decision=outgoing.decision,
+                status=outgoing.status,
+                size=outgoing.size,
+                seconds=seconds,
+                api_audit_id=outgoing.audit_id,
             )
+        )
 
     def _unavailable(self, error: Unreachable) -> ClusterUnavailable:
         message = (

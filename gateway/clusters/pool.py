@@ -6,7 +6,7 @@ await leaves the pool consistent, and two first callers can't make two clients.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -103,14 +103,13 @@ class Pool:
         trust: TrustStore,
         clock: Callable[[], float],
         *,
-        limits: PoolLimits = PoolLimits(),  # noqa: B008  # frozen
-        on_retired: Iterable[Callable[[ClusterKey], None]] = (),
+        limits: PoolLimits = PoolLimits(),
     ) -> None:
-        """Start empty. `on_retired` is told each key that ended because its CA bundle changed."""
+        """Start empty; `clock` counts seconds."""
         self._trust = trust
         self._clock = clock
         self._limits = limits
-        self._on_retired = tuple(on_retired)
+        self._on_retired: tuple[Callable[[ClusterKey], None], ...] = ()
         self._entries: dict[ClusterKey, _Entry] = {}
         self._draining: dict[int, _Warm] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -135,6 +134,10 @@ class Pool:
         self._entries.clear()
         self._draining.clear()
         await asyncio.gather(*self._closing)
+
+    def when_retired(self, *listeners: Callable[[ClusterKey], None]) -> None:
+        """Tell these, from now on, each key that ended because its CA bundle changed."""
+        self._on_retired += listeners
 
     @asynccontextmanager
     async def lease(self, cluster: ClusterOptions) -> AsyncIterator[Lease]:

@@ -37,7 +37,10 @@ _SESSION: Final = b"mcp-session-id"
 _VERSION: Final = b"mcp-protocol-version"
 _CORS: Final = (
     (b"access-control-allow-methods", b"POST, GET, DELETE"),
-    (b"access-control-allow-headers", b"authorization, content-type, mcp-session-id, mcp-protocol-version, last-event-id"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name",
+    ),
     (b"access-control-expose-headers", b"mcp-session-id, www-authenticate, x-request-id"),
     (b"access-control-max-age", b"3600"),
 )
@@ -47,9 +50,9 @@ _log = structlog.get_logger(__name__)
 class McpEndpoint:
     """An ASGI app that serves `/mcp` and `/mcp/{cluster name}`, and leaves everything else to `other`."""
 
-    def __init__(  # noqa: PLR0913  # what a request needs on its way, handed over once
+    def __init__(  # what a request needs on its way, handed over once
         self,
-        other: Any,  # noqa: ANN401  # any ASGI app
+        other: Any,  # any ASGI app
         *,
         identity: Identity,
         registry: ClusterRegistry,
@@ -73,7 +76,7 @@ class McpEndpoint:
             await self._other(scope, receive, send)
             return
         request_id = urandom(8).hex()
-        headers = {}
+        headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name, value)
         origin = headers.get(b"origin", b"").decode("latin-1")
@@ -130,7 +133,8 @@ class McpEndpoint:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read_body(receive)
         except TimeoutError:
-            await answer(send, 408, b"The request's body did not arrive in time.\n", headers=[(b"connection", b"close")])
+            late = b"The request's body did not arrive in time.\n"
+            await answer(send, 408, late, headers=[(b"connection", b"close")])
             return
         if body is None:
             await answer(send, 413, f"The request is larger than {MAX_BODY // 2**20} MiB.\n".encode())
@@ -167,7 +171,7 @@ def _user(principal: Principal) -> AuthenticatedUser:
     """Return the principal as the SDK knows users; the cluster is the client, so that sessions belong to it too."""
     return AuthenticatedUser(
         AccessToken(
-            token="",  # noqa: S106  # the SDK needs none, so it gets none
+            token="",  # the SDK needs none, so it gets none
             client_id=principal.cluster_url,
             scopes=[],
             expires_at=int(principal.expires_at),

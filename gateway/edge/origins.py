@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from typing import Final
 
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+from gateway.edge.options import is_loopback
+
+_LOOPBACK: Final = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*", "[::1]", "[::1]:*")
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """What is allowed. No hosts: any Host; a name without a port allows every port."""
+    """What is allowed, in small letters. No hosts: any Host. `name:*` stands for every port."""
 
     hosts: frozenset[str]
     origins: frozenset[str]
@@ -19,21 +21,12 @@ class Origins:
         if not self.hosts:
             return True
         host = host.lower()
-        return host in self.hosts or host.rsplit(":", 1)[0] in self.hosts
+        name, colon, _ = host.rpartition(":")
+        return host in self.hosts or (bool(colon) and f"{name}:*" in self.hosts)
 
     def origin_is_allowed(self, origin: str) -> bool:
         """Whether an Origin header's value is; a request without one does not come from a web page."""
         return not origin or origin.lower() in self.origins
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address that is listened on can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def origins_for(listen_host: str, hosts: Iterable[str], origins: Iterable[str]) -> Origins:

@@ -36,9 +36,7 @@ async def unauthenticated(send: Send, error: Unauthenticated) -> None:
         described = "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)
         challenge = f'Bearer realm="{REALM}", error="{code}", error_description="{described}"'
     body = orjson.dumps({"error": code, "error_description": text})
-    await answer(
-        send, 401, body, media=b"application/json", headers=[(b"www-authenticate", challenge.encode("ascii"))]
-    )
+    await answer(send, 401, body, media=b"application/json", headers=[(b"www-authenticate", challenge.encode("ascii"))])
 
 
 async def unavailable(send: Send, error: ClusterUnavailable) -> None:

@@ -67,7 +67,7 @@ class ApiServer:
         self.client = ApiClient(configuration)
         self._replaced = self.client.rest_client.pool_manager
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=90, enable_cleanup_closed=False),
+            connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=90),
             timeout=self._timeout,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -75,7 +75,7 @@ class ApiServer:
         )
         self.client.rest_client.pool_manager = self._session
 
-    async def send(  # noqa: PLR0913  # the parts of an HTTP request
+    async def send(  # the parts of an HTTP request
         self,
         method: str,
         target: str,

@@ -18,14 +18,17 @@ MAX_SEGMENT: Final = 253
 _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
 _DANGEROUS: Final = re.compile(r"[/%\\\x00-\x1f\x7f-\x9f]").search
 
+_PREFIXES: Final = frozenset({"watch", "proxy"})
+"""Where a resource is due, the API server reads these as verbs: `/api/v1/watch/secrets` watches all Secrets."""
+
 
 def segment(value: str, what: str) -> str:
-    """Return `value` escaped as one path segment (RFC 3986, section 3.3).
+    r"""Return `value` escaped as one path segment (RFC 3986, section 3.3).
 
     `what` names the argument in the refusal.
 
     Raises:
-        BadArgument: It is empty, `.` or `..`, holds `/`, `%`, `\\` or a control character, or is over 253 bytes.
+        BadArgument: It is empty, `.` or `..`, holds `/`, `%`, `\` or a control character, or is over 253 bytes.
     """
     if _SAFE(value) and len(value) <= MAX_SEGMENT:
         return value
@@ -88,12 +91,15 @@ def attributes_of(verb: str, path: str) -> Attributes:
     else:
         message = "This is not the path of a Kubernetes resource."
         raise BadArgument(message)
+    if rest[0] in _PREFIXES:
+        message = "This is not the path of a Kubernetes resource."
+        raise BadArgument(message)
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 1:
         namespace = rest[1]
         if len(rest) > 2 and rest[2] not in {"status", "finalize"}:  # noqa: PLR2004  # namespaces, its name, resource
             rest = rest[2:]
-    name, subresource = (rest[1:3] + ["", ""])[:2]
+    name, subresource = [*rest[1:3], "", ""][:2]
     if len(rest) > 3 or not rest[0]:  # noqa: PLR2004  # resource, name, subresource: nothing the gateway sends is deeper
         message = "This is not the path of a Kubernetes resource."
         raise BadArgument(message)

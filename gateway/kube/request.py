@@ -47,9 +47,7 @@ class Request:
             BadArgument: A segment that can't be sent.
         """
         return resource_path(
-            Attributes(
-                self.verb, self.group, self.version, self.resource, self.subresource, self.namespace, self.name
-            )
+            Attributes(self.verb, self.group, self.version, self.resource, self.subresource, self.namespace, self.name)
         )
 
     def target(self, path: str) -> str:

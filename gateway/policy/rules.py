@@ -12,6 +12,8 @@ READABLE_SUBRESOURCES: Final = frozenset({"status", "scale", "log"})
 NEVER_SUBRESOURCES: Final = frozenset(
     {"proxy", "attach", "portforward", "ephemeralcontainers", "approval", "token", "binding", "finalize", "resize"}
 )
+ACTING_SUBRESOURCES: Final = frozenset({"exec", "eviction"})
+"""These act whatever their verb: a WebSocket to exec is opened with GET and is a `get` to RBAC."""
 _READS: Final = frozenset({"get", "list", "watch"})
 
 
@@ -60,7 +62,7 @@ def _check_namespace(policy: PolicyOptions, attributes: Attributes, *, namespace
             raise Refused(message)
     elif namespaced and (rules.allow or rules.deny):
         which = f"only {', '.join(sorted(rules.allow))}" if rules.allow else f"not {', '.join(sorted(rules.deny))}"
-        message = f"Name a namespace: the gateway's policy does not allow all of them at once on this cluster ({which})."
+        message = f"Name a namespace: the gateway's policy does not allow all of this cluster's at once ({which})."
         raise BadArgument(message)
     elif rules.allow and _qualified(attributes) not in policy.kinds.allow:
         message = (
@@ -88,9 +90,12 @@ def _check_verb(policy: PolicyOptions, attributes: Attributes) -> None:
     ):
         message = f"The gateway does not allow the subresource {named} on this cluster."
         raise Refused(message)
-    if reading:
+    if subresource in ACTING_SUBRESOURCES:
+        needed: str | None = "post"
+    elif reading:
         return
-    needed = {"patch": "apply", "create": "post" if subresource else "apply", "delete": "delete"}.get(attributes.verb)
+    else:
+        needed = {"patch": "apply", "create": "post" if subresource else "apply", "delete": "delete"}.get(attributes.verb)
     if needed not in policy.writes:
         message = "This cluster is read-only through the gateway. Show the change to a person who may make it."
         raise Refused(message)

@@ -26,7 +26,7 @@ CALLER: Final = "gateway.caller"
 
 def caller_of(context: Context) -> Caller:
     """Return who calls, as the edge found out before MCP saw the request."""
-    caller = context.request.scope[CALLER]
+    caller = context.request.scope[CALLER] if context.request is not None else None
     if not isinstance(caller, Caller):
         message = "a request reached MCP without an authenticated caller"
         raise TypeError(message)
@@ -41,6 +41,10 @@ class Calls:
         self._access = access
         self._tools = {tool.name: tool for tool in tools}
 
+    def offered(self, caller: Caller) -> list[Tool[Any]]:
+        """Return the tools that the policy of the caller's cluster permits, in order."""
+        return [tool for tool in self._tools.values() if tool.is_offered(caller.cluster.policy)]
+
     async def call(
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
@@ -49,11 +53,11 @@ class Calls:
         Raises:
             MCPError: No tool has this name.
         """
-        tool = self._tools.get(params.name)
-        if tool is None:
-            message = f"Unknown tool. This server has: {', '.join(self._tools)}."
-            raise MCPError(code=types.INVALID_PARAMS, message=message)
         caller = caller_of(context)
+        tool = self._tools.get(params.name)
+        if tool is None or not tool.is_offered(caller.cluster.policy):
+            names = ", ".join(tool.name for tool in self.offered(caller))
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool. This cluster has: {names}.")
         started = time.perf_counter()
         outcome = "ok"
         try:
@@ -61,7 +65,7 @@ class Calls:
             answers = answers_so_far(context, params.input_responses, params.request_state)
             for _ in range(_MOST_QUESTIONS):
                 try:
-                    return _result(await self._run(tool, arguments, caller, answers))
+                    return _result(await self._run(context, tool, arguments, answers))
                 except AnswerNeeded as needed:
                     if is_modern(context):
                         outcome = "asked"
@@ -73,7 +77,7 @@ class Calls:
         except GatewayError as error:
             outcome = error.outcome
             return _result(explain(error), failed=True)
-        except Exception:
+        except Exception:  # noqa: BLE001  # an exception that left here would show its text to the client
             outcome = "internal"
             _log.exception("tool_failed", tool=tool.name, request_id=caller.request_id)
             text = f"The gateway failed on this call. Tell a person the request id {caller.request_id}."
@@ -82,18 +86,18 @@ class Calls:
             seconds = time.perf_counter() - started
             self._access.metrics.tool_call(tool.name, caller.cluster.name, outcome, seconds)
 
-    async def _run(self, tool: Tool[Any], arguments: Arguments, caller: Caller, answers: Answers) -> str:
-        seconds = caller.cluster.limits.call_seconds
+    async def _run(self, context: Context, tool: Tool[Any], arguments: Arguments, answers: Answers) -> str:
+        caller = caller_of(context)
+        seconds = tool.seconds(arguments) if tool.seconds else caller.cluster.limits.call_seconds
+        report = context.session.report_progress
+        deadline = asyncio.timeout(seconds)
         try:
-            async with (
-                asyncio.timeout(seconds) as deadline,
-                self._access.session(caller, tool.name, answers) as session,
-            ):
+            async with deadline, self._access.session(caller, tool.name, answers, report) as session:
                 return await tool.run(session, arguments)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            message = f"Not finished within {seconds:g} s. Narrow the request (namespace, selector, limit) and try again."
+            message = f"Not finished within {seconds:g} s. Narrow it (namespace, selector, limit) and call again."
             raise GatewayError(message) from error
 
 
@@ -108,7 +112,7 @@ def _checked(tool: Tool[Any], given: dict[str, Any] | None) -> Arguments:
     return arguments
 
 
-def _problem(detail: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
+def _problem(detail: Any) -> str:  # pydantic's ErrorDetails
     where = ".".join(str(part) for part in detail["loc"])[:60] or "arguments"
     if detail["type"] == "extra_forbidden":
         return f"{where} is unknown"

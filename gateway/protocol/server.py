@@ -24,11 +24,14 @@ def create_server(
     """Make the server. Request state is sealed under the first key, opened under each, and bound to the caller."""
     offered = tuple(tools)
     calls = Calls(access, offered)
-    listing = types.ListToolsResult(tools=[_described(tool) for tool in offered])
-    schemas = {tool.name: tool.input_schema for tool in listing.tools}
+    described = {tool.name: _described(tool) for tool in offered}
 
-    async def list_tools(_context: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return listing
+    async def list_tools(context: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[described[tool.name] for tool in calls.offered(caller_of(context))])
+
+    def input_schema(name: str) -> dict[str, Any] | None:
+        tool = described.get(name)
+        return tool.input_schema if tool else None
 
     server: Server[Any] = Server(
         NAME,
@@ -36,7 +39,7 @@ def create_server(
         title="Kubernetes",
         on_list_tools=list_tools,
         on_call_tool=calls.call,
-        get_tool_input_schema=schemas.get,
+        get_tool_input_schema=input_schema,
     )
     security = RequestStateSecurity(keys=list(sealing_keys), ttl=LAPSES_AFTER, bind_principal=_principal, audience=NAME)
     # The SDK's own tracing costs 5-10 % of a call without anybody listening, so it is not among these.
@@ -64,12 +67,12 @@ def _principal(context: Context) -> str:
     return json.dumps([principal.cluster_url, principal.issuer, principal.subject])
 
 
-async def _greeting(context: Context, call_next: CallNext) -> HandlerResult:
+async def _greeting(ctx: Context, call_next: CallNext) -> HandlerResult:
     """Tell the client at its first contact which cluster its token leads to."""
-    result = await call_next(context)
-    if context.method not in _GREETINGS or not isinstance(result, dict):
+    result = await call_next(ctx)
+    if ctx.method not in _GREETINGS or not isinstance(result, dict):
         return result
-    cluster = caller_of(context).cluster
+    cluster = caller_of(ctx).cluster
     return {
         **result,
         "instructions": (

@@ -1,6 +1,7 @@
 """Boundary to Prometheus: what is counted and timed, under which names and labels."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -9,8 +10,15 @@ from prometheus_client.registry import Collector
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-Reading = tuple[str, str, float]
-"""Name (without prefix), help text, value: one number read from the process' state when it is scraped."""
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number read from the process' state when it is scraped; `name` without prefix, labels as pairs."""
+
+    name: str
+    documentation: str
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class Metrics:
@@ -85,5 +93,13 @@ class _StateCollector(Collector):
         self._readings = readings
 
     def collect(self) -> Iterable[Metric]:
-        for name, documentation, value in self._readings():
-            yield GaugeMetricFamily(f"kube_mcp_gateway_{name}", documentation, value=value)
+        families: dict[str, GaugeMetricFamily] = {}
+        for reading in self._readings():
+            family = families.get(reading.name)
+            if family is None:
+                names = [name for name, _ in reading.labels]
+                family = families[reading.name] = GaugeMetricFamily(
+                    f"kube_mcp_gateway_{reading.name}", reading.documentation, labels=names
+                )
+            family.add_metric([value for _, value in reading.labels], reading.value)
+        return families.values()

@@ -1,10 +1,12 @@
 """Boundary of what agents can do: one file a tool, and the one list of them."""
 
+from typing import Any
+
 from gateway.access.continuation import Continuation
 from gateway.tools import resource_get, resource_list, resource_types
 from gateway.tools.tool import Tool
 
 
-def all_tools(continuation: Continuation) -> tuple[Tool, ...]:
+def all_tools(continuation: Continuation) -> tuple[Tool[Any], ...]:
     """Return every tool, in the order in which they are offered."""
     return (resource_types.TOOL, resource_list.tool(continuation), resource_get.TOOL)

@@ -61,7 +61,7 @@ async def read_log(
         wanted = [part for part in parameters.grep.lower().split("|") if part]
         lines = [line for line in lines if any(part in line.lower() for part in wanted)]
     kept = _last(lines, min(parameters.limit_bytes, _MOST_BYTES), parameters.tail_lines)
-    return "\n".join([_head(session, namespace, name, parameters, read, len(lines), len(kept)), *kept])
+    return "\n".join([_head(session, f"{namespace}/{name}", parameters, (read, len(lines), len(kept))), *kept])
 
 
 def _query(parameters: LogParameters) -> tuple[tuple[str, str], ...]:
@@ -93,12 +93,11 @@ def _last(lines: list[str], limit: int, count: int) -> list[str]:
     return kept[::-1]
 
 
-def _head(  # noqa: PLR0913  # the counts of one sentence
-    session: ClusterSession, namespace: str, name: str, parameters: LogParameters, read: int, matching: int, kept: int
-) -> str:
+def _head(session: ClusterSession, pod: str, parameters: LogParameters, counts: tuple[int, int, int]) -> str:
+    read, matching, kept = counts
     which = f" container {parameters.container}" if parameters.container else ""
     before = " (before its last restart)" if parameters.previous else ""
-    head = f"cluster {session.cluster.shown} · log of pod {namespace}/{name}{which}{before}"
+    head = f"cluster {session.cluster.shown} · log of pod {pod}{which}{before}"
     if not read:
         return f"{head} · empty: nothing was written, or the container has not started"
     if parameters.grep:

@@ -73,7 +73,7 @@ async def namespace_of(session: ClusterSession, kind: ResourceType, name: str, n
     question = Question("namespace", f"{kind.kind} {shown(name)} exists in several namespaces. Which one?", found)
     if (answer := session.answers.ask(question)) is not None:
         return answer
-    message = f"{kind.kind} {shown(name)} exists in several namespaces: {', '.join(found)}. Call again with one of them."
+    message = f"{kind.kind} {shown(name)} is in several namespaces: {', '.join(found)}. Call again with one of them."
     raise BadArgument(message)
 
 
@@ -96,5 +96,3 @@ async def _namespaces_with(session: ClusterSession, kind: ResourceType, name: st
         raise BadArgument(message) from error
     document = await parse(answer.body)
     return tuple(item["metadata"]["namespace"] for item in document.get("items") or ())
-
-

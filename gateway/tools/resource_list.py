@@ -87,9 +87,7 @@ def _binding(session: ClusterSession, kind: ResourceType, arguments: ListArgumen
     )
 
 
-async def _page(
-    session: ClusterSession, kind: ResourceType, arguments: ListArguments, token: str, limit: int
-) -> _Page:
+async def _page(session: ClusterSession, kind: ResourceType, arguments: ListArguments, token: str, limit: int) -> _Page:
     namespace = (arguments.namespace or "") if kind.namespaced else ""
     as_table = arguments.output in {"table", "name"}
     across = kind.namespaced and not namespace
@@ -165,9 +163,7 @@ def _fitting(items: Iterable[str], budget: int) -> int:
     return count
 
 
-def _text(
-    session: ClusterSession, kind: ResourceType, arguments: ListArguments, page: _Page, following: str
-) -> str:
+def _text(session: ClusterSession, kind: ResourceType, arguments: ListArguments, page: _Page, following: str) -> str:
     where = f" in namespace {arguments.namespace}" if arguments.namespace and kind.namespaced else ""
     head = f"cluster {session.cluster.shown} · {kind.qualified}{where}"
     if not page.items and not following:
@@ -195,7 +191,7 @@ def tool(continuation: Continuation) -> Tool[ListArguments]:
     return Tool(
         name="resource_list",
         title="List resources",
-        description="Objects of one kind, paged. Table by default; output=name is shortest, yaml or json gives all fields.",
+        description="Objects of one kind, in pages: a table, just names (shortest), or whole (yaml, json).",
         arguments=ListArguments,
         run=ListTool(continuation).run,
     )

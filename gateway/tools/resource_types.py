@@ -21,8 +21,8 @@ class TypesArguments(Arguments):
 async def resource_types(session: ClusterSession, arguments: TypesArguments) -> str:
     """List the served types that match, one a line, the preferred version of each."""
     catalog = await session.catalog()
-    preferred = {(kind.group, kind.plural): kind for kind in reversed(catalog.types)}
-    matching = [kind for kind in preferred.values() if _matches(kind, arguments)][::-1]
+    preferred = catalog.preferred
+    matching = [kind for kind in preferred if _matches(kind, arguments)]
     lines, cut = whole_lines(map(_line, matching), session.cluster.limits.answer_bytes - 400)
     head = f"cluster {session.cluster.shown} · {len(matching)} of {len(preferred)} resource types"
     if not matching:

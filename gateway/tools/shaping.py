@@ -90,7 +90,7 @@ def fitted(document: dict[str, Any], limit: int) -> tuple[dict[str, Any], bool]:
     return document, True
 
 
-def _strings(node: Any) -> Iterator[tuple[int, Any, Any]]:  # noqa: ANN401  # JSON
+def _strings(node: Any) -> Iterator[tuple[int, Any, Any]]:  # JSON
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(node, dict):
         pairs = node.items()
@@ -103,7 +103,7 @@ def _strings(node: Any) -> Iterator[tuple[int, Any, Any]]:  # noqa: ANN401  # JS
             yield from _strings(value)
 
 
-def _lists(node: Any) -> list[list[Any]]:  # noqa: ANN401  # JSON
+def _lists(node: Any) -> list[list[Any]]:  # JSON
     found: list[list[Any]] = []
     children = node.values() if isinstance(node, dict) else node
     for value in children:

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
 from gateway.access.session import ClusterSession
+from gateway.policy.options import PolicyOptions
 
 
 class Arguments(BaseModel):
@@ -21,7 +22,7 @@ class Arguments(BaseModel):
         extra="forbid",
         alias_generator=to_camel,
         validate_by_alias=True,
-        validate_by_name=False,
+        validate_by_name=True,
         hide_input_in_errors=True,
         str_strip_whitespace=True,
         str_max_length=4096,
@@ -42,7 +43,8 @@ A = TypeVar("A", bound=Arguments)
 class Tool(Generic[A]):
     """One tool. `run` returns the answer's text, whose first line names the cluster; it raises GatewayError.
 
-    The four hints are MCP's tool annotations (specification, "Tool Annotations").
+    `rate` is the limit it counts against. One that `needs` a write is offered where the policy has that write.
+    `seconds` is its own time limit where the cluster's does not apply. The last four are MCP's tool annotations (specification, "Tool Annotations").
     """
 
     name: str
@@ -50,19 +52,27 @@ class Tool(Generic[A]):
     description: str
     arguments: type[A]
     run: Callable[[ClusterSession, A], Awaitable[str]]
+    rate: Literal["reads", "writes", "others"] = "reads"
+    needs: Literal["apply", "post", "delete"] | None = None
+    seconds: Callable[[A], float] | None = None
     read_only: bool = True
     destructive: bool = False
     idempotent: bool = True
     open_world: bool = False
 
+    def is_offered(self, policy: PolicyOptions) -> bool:
+        """Whether callers of a cluster with this policy have the tool at all."""
+        return self.needs is None or self.needs in policy.writes
+
     def input_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the arguments, without what a model does not need (titles, null alternatives)."""
-        schema = _lean(self.arguments.model_json_schema())
+        schema: dict[str, Any] = _lean(self.arguments.model_json_schema())
         definitions = schema.pop("$defs", {})
-        return _inlined(schema, definitions)
+        inlined: dict[str, Any] = _inlined(schema, definitions)
+        return inlined
 
 
-def _lean(node: Any) -> Any:  # noqa: ANN401  # JSON
+def _lean(node: Any) -> Any:  # JSON
     if isinstance(node, list):
         return [_lean(item) for item in node]
     if not isinstance(node, dict):
@@ -81,7 +91,7 @@ def _lean(node: Any) -> Any:  # noqa: ANN401  # JSON
     return lean
 
 
-def _inlined(node: Any, definitions: dict[str, Any]) -> Any:  # noqa: ANN401  # JSON
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:  # JSON
     if isinstance(node, list):
         return [_inlined(item, definitions) for item in node]
     if not isinstance(node, dict):
