@@ -92,7 +92,7 @@ class ClusterSession:
 
     __slots__ = ("_access", "_answers", "_caller", "_lease", "_tool", "report")
 
-    def __init__(  # `Access.session` makes it
+    def __init__(  # noqa: PLR0917  # only `Access.session` calls it
         self, access: Access, caller: Caller, lease: Lease, tool: str, answers: Answers, report: Report
     ) -> None:
         """Tie the parts together; `report` tells the client how far a long call has come."""
@@ -164,6 +164,9 @@ class ClusterSession:
         """Let the policy judge what goes out, and record what came of it, whatever that was."""
         path = request.path()
         attributes = attributes_of(request.verb, path)
+        if (kind.group, kind.plural) != (attributes.group, attributes.resource):
+            message = f"a request for {attributes.resource} was made with the type {kind.qualified}"
+            raise ValueError(message)
         outgoing = _Outgoing(request.target(path))
         started = time.perf_counter()
         try:

@@ -44,7 +44,8 @@ class Tool(Generic[A]):
     """One tool. `run` returns the answer's text, whose first line names the cluster; it raises GatewayError.
 
     `rate` is the limit it counts against. One that `needs` a write is offered where the policy has that write.
-    `seconds` is its own time limit where the cluster's does not apply. The last four are MCP's tool annotations (specification, "Tool Annotations").
+    `seconds` is its own time limit where the cluster's does not apply. The last four are MCP's tool annotations
+    (specification, "Tool Annotations").
     """
 
     name: str
