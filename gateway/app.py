@@ -89,13 +89,13 @@ def create_app(settings: Settings | None = None) -> Quart:
     @app.while_serving
     async def serving() -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
+            # First in, so that it can be asked to the very end, and a port in use is not told as a task group's error.
+            admin = create_admin_app(readiness, metrics.registry)
+            app.extensions["admin_url"] = await stack.enter_async_context(admin_listener(admin, settings.admin))
             await stack.enter_async_context(pool)
             stack.push_async_callback(identity.close)
             stack.push_async_callback(discovery.close)
             await stack.enter_async_context(managers.run())
-            await stack.enter_async_context(
-                admin_listener(create_admin_app(readiness, metrics.registry), settings.admin)
-            )
             readiness.ready = True
             yield
             readiness.ready = False

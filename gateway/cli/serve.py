@@ -17,7 +17,7 @@ from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
 from gateway.admin import BACKLOG, bind, url_of
-from gateway.app import create_app
+from gateway.app import Gateway, create_app
 from gateway.edge.options import ListenOptions
 from gateway.errors import GatewayError
 from gateway.settings import Settings, load_settings
@@ -70,7 +70,7 @@ def run(file: Path | None, overrides: Mapping[str, Any]) -> None:
             )
     sock = bind(settings.listen.host, settings.listen.port, otherwise="choose another with --port")
     app = create_app(settings)
-    with sock, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(app, settings, sock))
 
 
@@ -85,32 +85,35 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _serve(app: Quart, settings: Settings, sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_unhandled)
-    readiness = app.extensions["gateway"].readiness
+    gateway: Gateway = app.extensions["gateway"]
     end = asyncio.Event()
 
     def on_signal(number: signal.Signals) -> None:
         if end.is_set():
             serving.cancel()
             return
-        readiness.draining = True
+        gateway.readiness.draining = True
         end.set()
         _log.info("draining", signal=number.name, seconds=settings.listen.drain_seconds)
         # hypercorn's own limits end this earlier, but for a loop whose closed server waits for its last connection.
         loop.call_later(settings.listen.drain_seconds + _CLOSING, serving.cancel)
 
+    url = f"{url_of(sock, scheme='https' if settings.listen.tls else 'http')}/mcp"
+
     async def until_told() -> None:
         # hypercorn asks once everything is open.
-        tls = settings.listen.tls is not None
         _log.info(
             "serving",
-            url=f"{url_of(sock, scheme='https' if tls else 'http')}/mcp",
+            url=url,
             clusters=len(settings.clusters),
-            admin=f"http://{settings.admin.host}:{settings.admin.port}",
+            admin=app.extensions["admin_url"],
         )
         await end.wait()
+        # Clients hold these open for whatever may come; waiting for them would use up the time that calls may take.
+        await gateway.endpoint.close_streams()
 
     config = listener_config(settings.listen)
-    config.bind = [f"fd://{sock.fileno()}"]
+    config.bind = [f"fd://{sock.detach()}"]  # which hypercorn closes
     serving = asyncio.create_task(serve(app, config, shutdown_trigger=until_told))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 from collections.abc import MutableMapping
 from typing import Annotated, Any, Final, Literal, TextIO
 
@@ -9,6 +10,7 @@ import orjson
 import structlog
 from pydantic import BeforeValidator
 
+from gateway.errors import GatewayError
 from gateway.options import Options
 
 _TOKEN: Final = re.compile(
@@ -51,6 +53,7 @@ def configure_logging(options: LogOptions, stream: TextIO) -> None:
     common: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if pretty else "iso", utc=not pretty),
+        _told,
     ]
     finish: list[structlog.typing.Processor]
     if pretty:
@@ -80,8 +83,20 @@ def configure_logging(options: LogOptions, stream: TextIO) -> None:
         logging.getLogger(name).setLevel(max(level, least))
 
 
-def _json(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+def _told(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave the text of a failure that is meant for people, and drop its traceback."""
+    failure = event.get("exc_info")
+    if failure is True or isinstance(failure, tuple):
+        failure = sys.exc_info()[1] if failure is True else failure[1]
+    if isinstance(failure, GatewayError):
+        del event["exc_info"]
+        event["error"] = failure.message
+    return event
+
+
+def _json(event: dict[str, Any], **_: Any) -> str:
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return orjson.dumps(first | event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _mask_line(_logger: Any, _method: str, line: Any) -> str:
