@@ -90,12 +90,10 @@ def _check_verb(policy: PolicyOptions, attributes: Attributes) -> None:
     ):
         message = f"The gateway does not allow the subresource {named} on this cluster."
         raise Refused(message)
-    if subresource in ACTING_SUBRESOURCES:
-        needed: str | None = "post"
-    elif reading:
+    if reading and subresource not in ACTING_SUBRESOURCES:
         return
-    else:
-        needed = {"patch": "apply", "create": "post" if subresource else "apply", "delete": "delete"}.get(attributes.verb)
+    creates = "post" if subresource else "apply"
+    needed = {"get": "post", "patch": "apply", "create": creates, "delete": "delete"}.get(attributes.verb)
     if needed not in policy.writes:
         message = "This cluster is read-only through the gateway. Show the change to a person who may make it."
         raise Refused(message)
