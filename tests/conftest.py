@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.cluster.plugin"]
+pytest_plugins = ["tests.cluster.plugin", "tests.workbench"]
 
 # An example that took long on a busy machine is no failure; the whole test has its time-out.
 settings.register_profile("project", parent=settings(), deadline=None)
