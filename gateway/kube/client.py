@@ -1,7 +1,8 @@
 """Boundary to one API server over HTTPS: a hardened session in kubernetes-asyncio's client, and nothing else of it.
 
-kubernetes-asyncio's own session follows redirects, honours proxies and .netrc of the environment and keeps a 2 MiB
-buffer a connection; here its place is taken by one that does none of it, and warm calls use that session directly.
+kubernetes-asyncio's own session follows redirects, honours proxies and .netrc of the environment, keeps a 2 MiB buffer
+a connection and reads the system's root certificates, which takes tens of milliseconds in which nobody is served; here
+its place is taken by one that does none of it, and calls use that session directly.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Final
 
 import aiohttp
 from kubernetes_asyncio.client import ApiClient, Configuration
+from kubernetes_asyncio.client.rest import RESTClientObject
 from yarl import URL
 
 from gateway.kube.credential import BearerToken
@@ -52,6 +54,21 @@ class Address:
     tls_server_name: str = ""
 
 
+class _Rest(RESTClientObject):
+    def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
+        self.pool_manager = session
+        self.server_hostname = configuration.tls_server_name
+        self.proxy = self.proxy_headers = None
+
+
+class _Client(ApiClient):
+    """kubernetes-asyncio's client over a session of ours; its own constructors, which make another, are not called."""
+
+    def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
+        self.configuration = configuration
+        self.rest_client = _Rest(configuration, session)
+
+
 class ApiServer:
     """The warm connections to one API server. Made inside a running loop; `close` ends them."""
 
@@ -62,10 +79,6 @@ class ApiServer:
         self._timeout = aiohttp.ClientTimeout(
             total=timeouts.call, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
         )
-        configuration = Configuration(host=address.url)
-        configuration.tls_server_name = address.tls_server_name or None
-        self.client = ApiClient(configuration)
-        self._replaced = self.client.rest_client.pool_manager
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=90),
             timeout=self._timeout,
@@ -73,7 +86,9 @@ class ApiServer:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
         )
-        self.client.rest_client.pool_manager = self._session
+        configuration = Configuration(host=address.url)
+        configuration.tls_server_name = self._server_hostname
+        self._client = _Client(configuration, self._session)
 
     async def send(  # the parts of an HTTP request
         self,
@@ -106,6 +121,8 @@ class ApiServer:
     async def _opened(
         self, method: str, target: str, headers: dict[str, str], body: bytes | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session.closed:
+            raise Unreachable("reset", "the connection was closed meanwhile", sent=False)
         try:
             async with self._session.request(
                 method,
@@ -121,8 +138,7 @@ class ApiServer:
 
     async def close(self) -> None:
         """Close every connection; calls in flight end as unreachable."""
-        await self._replaced.close()
-        await self.client.close()
+        await self._client.close()
         # aiohttp closes TLS transports on the loop's next turns.
         await asyncio.sleep(0)
 
