@@ -150,7 +150,7 @@ async def cluster() -> AsyncIterator[EmbeddedCluster]:
 
 @pytest.fixture
 async def workbench(cluster: EmbeddedCluster) -> AsyncIterator[MakeWorkbench]:
-    """Give a way to make workbenches on the cluster, such as `await workbench(PolicyOptions(force=True))`."""
+    """Give the factory of workbenches on the cluster; what it takes beside policy and limits are cluster options."""
     async with AsyncExitStack() as stack:
 
         async def make(

@@ -55,10 +55,8 @@ class Address:
 
 
 class _Rest(RESTClientObject):
-    def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession) -> None:
         self.pool_manager = session
-        self.server_hostname = configuration.tls_server_name
-        self.proxy = self.proxy_headers = None
 
 
 class _Client(ApiClient):
@@ -66,7 +64,7 @@ class _Client(ApiClient):
 
     def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
         self.configuration = configuration
-        self.rest_client = _Rest(configuration, session)
+        self.rest_client = _Rest(session)
 
 
 class ApiServer:
