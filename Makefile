@@ -42,6 +42,10 @@ test-slow: venv ## Run the tests that need containers or more time, one by one
 coverage: venv ## Run the quick tests and report what they did not reach (htmlcov/)
 	$(BIN)/pytest -n $(JOBS) -m "$(QUICK)" --cov --cov-report=term --cov-report=html $(ARGS)
 
+.PHONY: bench
+bench: venv ## Measure the gateway beside its floor, on a real API server; ARGS="--rounds 5"
+	$(BIN)/python -m tests.bench.run $(ARGS)
+
 .PHONY: serve
 serve: venv ## Run the gateway with CONFIG=config/gateway.yaml
 	$(BIN)/kube-mcp-gateway serve --config $(CONFIG)
