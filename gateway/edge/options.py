@@ -1,17 +1,26 @@
 """Boundary between the `listen` section of the settings and the endpoint that agents call."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gateway.options import Options
+
+
+def _network(value: object) -> object:
+    try:
+        return ip_network(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError("expected a network, such as 10.0.0.0/8") from error
+
 
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:%_-]+$")]
 HostHeader = Annotated[
     str, Field(max_length=260, pattern=r"^[A-Za-z0-9._-]+(:([0-9]{1,5}|\*))?$|^\[[0-9A-Fa-f:.]+\](:([0-9]{1,5}|\*))?$")
 ]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Origin = Annotated[str, Field(max_length=2048, pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
 
 
@@ -44,5 +53,5 @@ class ListenOptions(Options):
     behind_tls_proxy: bool = False
     allowed_hosts: tuple[HostHeader, ...] = ()
     allowed_origins: tuple[Origin, ...] = ()
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     drain_seconds: float = Field(default=30, ge=0, le=3600)

@@ -43,26 +43,22 @@ def tidy(
         if field is None:
             problems.append(f"{place.at(str(key))}: {_unknown(str(written), list(fields))}")
             continue
-        if value is None:
-            continue
-        section = section_of(field.annotation)
-        items = (
-            section_of(get_args(_plain(field.annotation))[0]) if isinstance(value, list) and section is None else None
-        )
-        if section is not None and isinstance(value, dict):
-            kept[key], more = tidy(value, section, place.at(key), base)
+        if value is not None:
+            kept[key], more = _tidied(value, _plain(field.annotation), place.at(key), base)
             problems += more
-        elif items is not None:
-            kept[key] = []
-            for index, item in enumerate(value):
-                tidied, more = tidy(item, items, place.at(key, index), base) if isinstance(item, dict) else (item, [])
-                kept[key].append(tidied)
-                problems += more
-        elif base is not None and isinstance(value, str) and _plain(field.annotation) is Path:
-            kept[key] = str(base / value)
-        else:
-            kept[key] = value
     return kept, problems
+
+
+def _tidied(value: Any, kind: Any, place: Place, base: Path | None) -> tuple[Any, list[str]]:
+    section = section_of(kind)
+    if section is not None and isinstance(value, dict):
+        return tidy(value, section, place, base)
+    if isinstance(value, list) and (inner := get_args(kind)):
+        items = [_tidied(item, _plain(inner[0]), place.at(index), base) for index, item in enumerate(value)]
+        return [item for item, _ in items], [problem for _, found in items for problem in found]
+    if base is not None and kind is Path and isinstance(value, str):
+        return str(base / value), []
+    return value, []
 
 
 def _unknown(word: str, known: list[str]) -> str:
