@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
 
 import orjson
 
@@ -61,7 +60,7 @@ def build(served: Iterable[ServedVersion], policy: PolicyOptions, previous: Cata
             kept = previous.types if previous is not None else ()
             found = tuple(t for t in kept if t.group == version.group and t.version == version.version)
         types += [t for t in found if _is_offered(policy, t)]
-    return _indexed(tuple(islice(types, MAX_TYPES)), tuple(broken))
+    return _indexed(tuple(types[:MAX_TYPES]), tuple(sorted(broken)))
 
 
 def served_by(catalog: Catalog, *, core: bool) -> tuple[ServedVersion, ...]:

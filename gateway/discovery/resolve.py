@@ -2,7 +2,7 @@
 
 What is understood, in any letter case: a kind, plural, singular or short name; the same with a group
 (`deployments.apps`) or with version and group (`deployments.v1.apps`, `pods.v1`); and `apps/v1/Deployment`, `v1/Pod`,
-`apps/v1/deployments`, `apps/deployments`.
+`apps/v1/deployments`, `apps/deployments`. `core/v1/Pod`, as URIs have it, is `v1/Pod`.
 
 Several types may have the name. It is settled in this order, which is kubectl's as far as it does not guess:
 
@@ -89,7 +89,7 @@ def _parts(wanted: str) -> tuple[str, str | None, str | None]:
         group, _, name = wanted.rpartition("/")
         group, slash, version = group.partition("/")
         if slash:
-            return name, group, version
+            return name, "" if group == "core" else group, version
         return (name, "", group) if _VERSION(group) else (name, group, None)
     name, dot, rest = wanted.partition(".")
     if not dot:
