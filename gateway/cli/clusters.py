@@ -36,12 +36,13 @@ def _named(urls: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _address(url: str) -> tuple[str, int | None]:
-    parts = urlsplit(url)
     try:
-        return parts.hostname or "", parts.port
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError:
-        # Not a port; the settings say so.
-        return parts.hostname or "", None
+        # The settings say what is wrong with it.
+        return "", None
+    return parts.hostname or "", port
 
 
 def _label(text: str, end: str = "") -> str:
