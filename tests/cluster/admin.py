@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 OK = range(200, 300)
 NOT_FOUND, TOO_MANY_REQUESTS = 404, 429
 FIELD_MANAGER = "test"
+USER_AGENT = "tests.cluster"
 APPLY_SECONDS = 10.0
 
 
@@ -32,8 +33,6 @@ class Admin:
 
     server: str
     tls: ssl.SSLContext
-    # From which local ports its connections came, to tell them from those that a test counts.
-    ports: set[int]
 
     def request(
         self,
@@ -52,7 +51,7 @@ class Admin:
         because Kubernetes looks at certificates first.
         """
         data = body if isinstance(body, bytes | str | None) else json.dumps(body)
-        headers = {"Accept": "*/*"}
+        headers = {"Accept": "*/*", "User-Agent": USER_AGENT}
         if data is not None:
             headers["Content-Type"] = content_type
         if token is not None:
@@ -61,8 +60,6 @@ class Admin:
         assert address.hostname
         connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=30, context=tls or self.tls)
         try:
-            connection.connect()
-            self.ports.add(connection.sock.getsockname()[1])
             connection.request(method, f"{path}?{urlencode(params)}" if params else path, data, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()

@@ -1,5 +1,7 @@
 """The control planes that other tests stand on, held to what those take for granted."""
 
+import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -96,23 +98,19 @@ async def test_apply_finds_the_order(real_cluster: RealCluster) -> None:
 
 
 async def test_requests_and_connections_are_counted(real_cluster: RealCluster) -> None:
-    """One request on one connection counts as one of each, the administrator's own connections as none."""
-    address = urlsplit(real_cluster.server)
+    """Three requests on two connections count as three and two, and those of the administrator as none."""
     token = await real_cluster.token()
-    path = "/api/v1/namespaces/demo/configmaps"
-    requests = {"verb": "LIST", "resource": "configmaps", "scope": "namespace", "code": "200"}
-    requests_before = api_requests(await real_cluster.metrics(), **requests)
-    before = await real_cluster.new_connections()
-    with (
-        socket.create_connection((address.hostname, address.port)) as plain,
-        client_context(real_cluster.ca_pem).wrap_socket(plain, server_hostname=address.hostname) as connection,
-    ):
-        lines = (f"GET {path} HTTP/1.1", "Host: test", f"Authorization: Bearer {token}", "Connection: close", "", "")
-        connection.sendall("\r\n".join(lines).encode())
-        assert connection.recv(100).startswith(b"HTTP/1.1 200")
-        assert await real_cluster.new_connections() == before + 1
-    assert await real_cluster.new_connections() == before + 1
-    assert api_requests(await real_cluster.metrics(), **requests) == requests_before + 1
+    labels = {"verb": "LIST", "resource": "configmaps", "scope": "namespace", "code": "200"}
+    requests = api_requests(await real_cluster.metrics(), **labels)
+    connections = await real_cluster.new_connections()
+    with _connected(real_cluster) as first:
+        with _connected(real_cluster) as second:
+            for connection in (first, second, first):
+                path = "/api/v1/namespaces/demo/configmaps"
+                connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+                assert connection.getresponse().read()
+        assert api_requests(await real_cluster.metrics(), **labels) == requests + 3
+        assert await real_cluster.new_connections() == connections + 2
 
 
 async def test_a_killed_api_server_comes_back(fresh_cluster: RealCluster) -> None:
@@ -183,6 +181,13 @@ def test_nothing_outlives_the_run(how: signal.Signals) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((address.hostname, address.port))
     assert not _processes_mentioning(str(folder))
+
+
+def _connected(cluster: RealCluster) -> contextlib.closing[http.client.HTTPSConnection]:
+    address = urlsplit(cluster.server)
+    assert address.hostname
+    context = client_context(cluster.ca_pem)
+    return contextlib.closing(http.client.HTTPSConnection(address.hostname, address.port, timeout=30, context=context))
 
 
 def _claims(token: str) -> dict[str, object]:
