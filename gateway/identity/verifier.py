@@ -70,6 +70,7 @@ class _Refusal:
     """A definite no, believed until then by the monotonic clock."""
 
     reason: Reason
+    cluster: ClusterOptions
     cluster_key: ClusterKey
     until: float
 
@@ -171,6 +172,9 @@ class Identity:
 
     async def _learn(self, token: BearerToken, cluster_name: str | None) -> Principal:
         """Judge all that can be judged without a dial, and then verify, once for all who wait."""
+        known = self._refusals.get(token.digest)
+        if known is not None and self._clock() < known.until and self._pool.key(known.cluster) == known.cluster_key:
+            raise refusal(known.reason, _NOT_ACCEPTED)
         claims = read_claims(token.value)
         check_times(claims, self._now(), self._options)
         cluster = self._registry.by_url(named_url(claims, self._options.audience))
@@ -180,9 +184,6 @@ class Identity:
             raise refusal("path", _NOT_ACCEPTED)
         if not third_fits(claims, cluster.default_audience):
             raise refusal("audience", _NOT_ACCEPTED)
-        known = self._refusals.get(token.digest)
-        if known is not None and self._clock() < known.until and known.cluster_key == self._pool.key(cluster):
-            raise refusal(known.reason, _NOT_ACCEPTED)
         return await self._flights.join(token.digest, partial(self._verify, cluster, token, claims))
 
     async def _verify(self, cluster: ClusterOptions, token: BearerToken, claims: UnverifiedToken) -> Principal:
@@ -199,15 +200,15 @@ class Identity:
         ended = self._ended.get(token.digest) is not None
         match "unsettled" if ended else await self._keys.finding(cluster, token, claims):
             case "forged":
-                raise self._refuse("signature", token, key)
+                raise self._refuse("signature", token, cluster, key)
             case "refused":
-                raise self._refuse("rejected", token, key)
+                raise self._refuse("rejected", token, cluster, key)
             case "unsettled":
                 self._reviews += 1
                 subject = await ask_username(self._pool, cluster, token, seconds=self._deadline)
                 until = self._clock() + REVIEW_LASTS
         if subject is None:
-            raise self._refuse("rejected", token, key)
+            raise self._refuse("rejected", token, cluster, key)
         principal = Principal(
             issuer=claims.issuer,
             subject=subject,
@@ -221,6 +222,6 @@ class Identity:
         self._verdicts.put(token.digest, _Verdict(principal, cluster, until))
         return principal
 
-    def _refuse(self, reason: Reason, token: BearerToken, key: ClusterKey) -> Unauthenticated:
-        self._refusals.put(token.digest, _Refusal(reason, key, self._clock() + REFUSAL_LASTS))
+    def _refuse(self, reason: Reason, token: BearerToken, cluster: ClusterOptions, key: ClusterKey) -> Unauthenticated:
+        self._refusals.put(token.digest, _Refusal(reason, cluster, key, self._clock() + REFUSAL_LASTS))
         return refusal(reason, _NOT_ACCEPTED)
