@@ -60,12 +60,12 @@ def create_floor(api_server: str, ca_file: str, path: str, token: str) -> Quart:
     return app
 
 
-async def _serve(port: str, *where: str) -> None:
+async def _serve(port: str, api_server: str, ca_file: str, path: str) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_max_requests = 10**9
     config.errorlog = None
-    await serve(create_floor(*where, os.environ["FLOOR_TOKEN"]), config)
+    await serve(create_floor(api_server, ca_file, path, os.environ["FLOOR_TOKEN"]), config)
 
 
 if __name__ == "__main__":

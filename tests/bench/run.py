@@ -78,23 +78,26 @@ async def _measured(targets: tuple[Target, Target], seconds: float, rounds: int)
                 g.calls_per_second / f.calls_per_second
                 for f, g in zip(figures["floor"], figures["gateway"], strict=True)
             ]
-            results.append({
-                "generation": generation,
-                "connections": connections,
-                "floor": asdict(floor),
-                "gateway": asdict(gateway),
-                "calls_ratio": gateway.calls_per_second / floor.calls_per_second,
-                "calls_ratio_spread": [min(ratios), max(ratios)],
-                "p50_ratio": gateway.p50 / floor.p50,
-                "cpu_ratio": gateway.cpu / floor.cpu,
-            })
+            results.append(
+                {
+                    "generation": generation,
+                    "connections": connections,
+                    "floor": asdict(floor),
+                    "gateway": asdict(gateway),
+                    "calls_ratio": gateway.calls_per_second / floor.calls_per_second,
+                    "calls_ratio_spread": [min(ratios), max(ratios)],
+                    "p50_ratio": gateway.p50 / floor.p50,
+                    "cpu_ratio": gateway.cpu / floor.cpu,
+                }
+            )
     sys.stderr.write("\r" + " " * 60 + "\r")
     return results
 
 
 def _table(results: list[dict[str, object]]) -> str:
     lines = [
-        "| protocol | connections | floor calls/s | gateway calls/s | ratio (spread) | floor p50 ms | gateway p50 ms | floor CPU µs | gateway CPU µs | ratio |",
+        "| protocol | connections | floor calls/s | gateway calls/s | ratio (spread) "
+        "| floor p50 ms | gateway p50 ms | floor CPU µs | gateway CPU µs | ratio |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in results:
@@ -125,11 +128,13 @@ def _gateway(cluster: RealCluster, token: str, folder: Path) -> Iterator[Target]
     port, admin = _free_port(), _free_port()
     settings = folder / "gateway.yaml"
     settings.write_text(
-        json.dumps({
-            "listen": {"port": port},
-            "admin": {"port": admin},
-            "clusters": [{"name": "bench", "server": cluster.server, "certificateAuthority": str(cluster.ca_file)}],
-        })
+        json.dumps(
+            {
+                "listen": {"port": port},
+                "admin": {"port": admin},
+                "clusters": [{"name": "bench", "server": cluster.server, "certificateAuthority": str(cluster.ca_file)}],
+            }
+        )
     )
     command = ["-c", "from gateway.cli import main; main()", "serve", "--config", str(settings)]
     arguments = {"resource": "configmaps", "name": "two-kilobytes", "namespace": "demo"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from mcp import Client
+from mcp_types import ElicitResult
 
 from tests.cluster.cluster import RealCluster
 from tests.journeys.conftest import GatewayProcess, call, connected, describe, failing, running_gateway
@@ -73,7 +74,14 @@ async def test_lists_are_tables_in_pages(gateway: GatewayProcess, real_cluster: 
 async def test_a_kind_is_found_as_people_type_it(gateway: GatewayProcess, real_cluster: RealCluster, mode: str) -> None:
     """Kind, plural, short name, group and version in any letter case must mean the same type."""
     async with connected(gateway.url, await real_cluster.token(), mode) as client:
-        spellings = ("deploy", "Deployment", "DEPLOYMENTS", "deployments.apps", "deployments.v1.apps", "apps/v1/Deployment")
+        spellings = (
+            "deploy",
+            "Deployment",
+            "DEPLOYMENTS",
+            "deployments.apps",
+            "deployments.v1.apps",
+            "apps/v1/Deployment",
+        )
         answers = {await call(client, "resource_list", resource=typed, namespace="demo") for typed in spellings}
         assert len(answers) == 1
         assert "Did you mean deployments.apps" in await failing(client, "resource_list", resource="deploymnts")
@@ -82,7 +90,15 @@ async def test_a_kind_is_found_as_people_type_it(gateway: GatewayProcess, real_c
 async def test_restricted_kinds_do_not_exist(gateway: GatewayProcess, real_cluster: RealCluster, mode: str) -> None:
     """Secrets and RBAC must be answered in the words of a kind that nobody ever heard of."""
     async with connected(gateway.url, await real_cluster.token(), mode) as client:
-        for typed in ("secrets", "Secret", "v1/Secret", "sa", "serviceaccounts", "clusterroles", "roles.v1.rbac.authorization.k8s.io"):
+        for typed in (
+            "secrets",
+            "Secret",
+            "v1/Secret",
+            "sa",
+            "serviceaccounts",
+            "clusterroles",
+            "roles.v1.rbac.authorization.k8s.io",
+        ):
             text = await failing(client, "resource_list", resource=typed)
             assert text.startswith(f"Cluster {real_cluster.name} serves no {typed!r}.")
         types = await call(client, "resource_types")
@@ -90,13 +106,13 @@ async def test_restricted_kinds_do_not_exist(gateway: GatewayProcess, real_clust
     assert "rbac" not in types
 
 
-async def test_an_ambiguous_namespace_is_asked_for(gateway: GatewayProcess, real_cluster: RealCluster, mode: str) -> None:
+async def test_an_ambiguous_namespace_is_asked_for(
+    gateway: GatewayProcess, real_cluster: RealCluster, mode: str
+) -> None:
     """Where a name is in several namespaces, a person who can be asked decides, in both protocol generations."""
     asked: list[str] = []
 
     async def answer(_context: object, params: object) -> object:
-        from mcp_types import ElicitResult
-
         asked.append(getattr(params, "message", ""))
         return ElicitResult(action="accept", content={"answer": "demo"})
 
@@ -164,9 +180,7 @@ async def _listed(http: httpx2.AsyncClient, url: str, session: str) -> str:
     return text
 
 
-async def _posted(
-    http: httpx2.AsyncClient, url: str, message: dict[str, object], session: str = ""
-) -> httpx2.Response:
+async def _posted(http: httpx2.AsyncClient, url: str, message: dict[str, object], session: str = "") -> httpx2.Response:
     headers = {"Accept": "application/json, text/event-stream"}
     if session:
         headers |= {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-06-18"}
