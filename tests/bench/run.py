@@ -96,9 +96,9 @@ async def _measured(targets: tuple[Target, Target], seconds: float, rounds: int)
 
 def _table(results: list[dict[str, object]]) -> str:
     lines = [
-        "| protocol | connections | floor calls/s | gateway calls/s | ratio (spread) "
-        "| floor p50 ms | gateway p50 ms | floor CPU µs | gateway CPU µs | ratio |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| protocol | connections | floor calls/s | gateway calls/s | ratio (spread) | floor, gateway p50 ms "
+        + "| floor, gateway CPU µs | ratio |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in results:
         floor, gateway, spread = row["floor"], row["gateway"], row["calls_ratio_spread"]
@@ -108,8 +108,8 @@ def _table(results: list[dict[str, object]]) -> str:
         lines.append(
             f"| {row['generation']} | {row['connections']} | {floor['calls_per_second']:,.0f} "
             f"| {gateway['calls_per_second']:,.0f} | {row['calls_ratio']:.2f} ({spread[0]:.2f}-{spread[1]:.2f}) "
-            f"| {floor['p50']:.2f} | {gateway['p50']:.2f} "
-            f"| {floor['cpu']:.0f} | {gateway['cpu']:.0f} | {row['cpu_ratio']:.2f} |"
+            f"| {floor['p50']:.2f}, {gateway['p50']:.2f} "
+            f"| {floor['cpu']:.0f}, {gateway['cpu']:.0f} | {row['cpu_ratio']:.2f} |"
         )
     return "\n".join(lines) + "\n"
 
