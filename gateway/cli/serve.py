@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import structlog
 from hypercorn import Config
@@ -47,7 +48,8 @@ def listener_config(listen: ListenOptions) -> Config:
     config.errorlog = logging.getLogger("hypercorn.error")
     config.ssl_handshake_timeout = 10
     config.graceful_timeout = listen.drain_seconds
-    config.shutdown_timeout = _CLOSING
+    # The process ends itself before that; hypercorn's own limit would be told as a failure.
+    config.shutdown_timeout = listen.drain_seconds + 2 * _CLOSING
     return config
 
 
@@ -90,13 +92,12 @@ async def _serve(app: Quart, settings: Settings, sock: socket.socket) -> None:
 
     def on_signal(number: signal.Signals) -> None:
         if end.is_set():
-            serving.cancel()
-            return
+            _end_now()
         gateway.readiness.draining = True
         end.set()
         _log.info("draining", signal=number.name, seconds=settings.listen.drain_seconds)
         # hypercorn's own limits end this earlier, but for a loop whose closed server waits for its last connection.
-        loop.call_later(settings.listen.drain_seconds + _CLOSING, serving.cancel)
+        loop.call_later(settings.listen.drain_seconds + _CLOSING, _end_now)
 
     url = f"{url_of(sock, scheme='https' if settings.listen.tls else 'http')}/mcp"
 
@@ -114,19 +115,19 @@ async def _serve(app: Quart, settings: Settings, sock: socket.socket) -> None:
 
     config = listener_config(settings.listen)
     config.bind = [f"fd://{sock.detach()}"]  # which hypercorn closes
-    serving = asyncio.create_task(serve(app, config, shutdown_trigger=until_told))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     try:
-        await serving
+        await serve(app, config, shutdown_trigger=until_told)
     except LifespanFailureError as error:
-        raise GatewayError(str(error).partition(" '")[2].removesuffix("'") or str(error)) from error
-    except asyncio.CancelledError:
-        if not end.is_set():
-            raise
-        _log.warning("ended_early", reason="calls were still in flight")
-    else:
-        _log.info("ended")
+        raise GatewayError(str(error).removeprefix("Lifespan failure in startup. ").strip("'")) from error
+    _log.info("ended")
+
+
+def _end_now() -> NoReturn:
+    # Not by cancelling: libraries may take that as a reason to wait for what is still in flight.
+    _log.warning("ended_early", reason="calls were still in flight")
+    os._exit(0)
 
 
 def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
