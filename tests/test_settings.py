@@ -18,6 +18,7 @@ APART = "a token could not tell them apart"
 LIST = 'expected a list as JSON, such as ["one", "two"]'
 NO_PEM = "holds no PEM certificate (-----BEGIN CERTIFICATE-----)"
 BASE64 = "base64, as in a kubeconfig, has to be decoded first"
+NO_ASCII = "holds characters that are not ASCII; keep just the certificates"
 NO_TAG = "could not determine a constructor for the tag"
 KEYS = (
     "audience",
@@ -375,6 +376,10 @@ class TestMistakes:
                 "clusters[0].certificateAuthority: empty.crt holds no PEM certificate (-----BEGIN CERTIFICATE-----)",
             ),
             (
+                "{name: a, server: https://a.example, certificateAuthority: noted.crt}",
+                f"clusters[0].certificateAuthority: noted.crt {NO_ASCII}",
+            ),
+            (
                 "{name: a, server: https://a.example, certificateAuthorityData: ''}",
                 "clusters[0].certificateAuthorityData: holds no PEM certificate (-----BEGIN CERTIFICATE-----)",
             ),
@@ -384,9 +389,10 @@ class TestMistakes:
             ),
         ],
     )
-    def test_wrong_clusters(self, folder: Path, cluster: str, problem: str) -> None:
+    def test_wrong_clusters(self, folder: Path, authority: Authority, cluster: str, problem: str) -> None:
         """Each kind of mistake in a cluster is told in words, with its path."""
         (folder / "empty.crt").touch()
+        (folder / "noted.crt").write_text(f"# Müller CA\n{authority.pem.decode()}")
         problem = problem.replace("{folder}", str(folder))
         assert only(written(folder, f"clusters: [{cluster}]")) == f"gateway.yaml: {problem}"
 

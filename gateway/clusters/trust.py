@@ -43,7 +43,7 @@ def bundle_from(pem: str, *, verify: bool = True) -> Bundle:
     if pem:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
-        except ssl.SSLError as error:
+        except (ssl.SSLError, TypeError) as error:  # TypeError: text that is not ASCII
             message = "no usable PEM certificate in the CA bundle"
             raise ValueError(message) from error
     return Bundle(pem, sha256(f"{verify}\n{pem}".encode()).hexdigest(), verify)
@@ -84,7 +84,8 @@ class TrustStore:
             status = path.stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen is None or stamp != seen.stamp:
-                seen = _Seen(now, stamp, bundle_from(path.read_text(encoding="utf-8")))
+                # An emptied file must not turn into the system's roots.
+                seen = _Seen(now, stamp, bundle_from(path.read_text(encoding="utf-8") or "\n"))
         except (OSError, ValueError) as error:
             if seen is None:
                 raise

@@ -57,8 +57,10 @@ def _trust_problems(place: Place, data: dict[str, object]) -> Iterator[str]:
 
 def _certificate(pem: str) -> None:
     # bundle_from takes an empty text for "the system's roots", which nobody means who names a file.
-    if "-----BEGIN" not in pem or not pem.isascii():
+    if "-----BEGIN" not in pem:
         raise ValueError("holds no PEM certificate (-----BEGIN CERTIFICATE-----)")
+    if not pem.isascii():
+        raise ValueError("holds characters that are not ASCII; keep just the certificates")
     try:
         bundle_from(pem)
     except ValueError as error:
