@@ -1,5 +1,6 @@
 """Boundary where Kubernetes' Status documents become typed errors; nothing above looks at an HTTP number."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +10,9 @@ from gateway.errors import GatewayError
 
 _TEXT_LIMIT: Final = 600
 """Characters of an API server's own message that are passed on."""
+_WORD_LIMIT: Final = 100
+"""Characters of a reason."""
+_SECONDS: Final = re.compile("[0-9]{1,5}").fullmatch  # a day has five digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class Expired(ApiError):
 
 
 class Invalid(ApiError):
-    """400 or 422: the API server does not understand a parameter or a field."""
+    """400, 422 or another 4xx: the API server does not understand a parameter or a field, or has no such verb."""
 
     outcome = "invalid"
 
@@ -131,12 +135,16 @@ def error_from(status: int, headers: dict[str, str], body: bytes) -> ApiError:
     """
     document = _status(body)
     message = str(document.get("message") or _plain(body) or f"HTTP status {status}")[:_TEXT_LIMIT]
-    reason = str(document.get("reason") or "")
+    reason = str(document.get("reason") or "")[:_WORD_LIMIT]
     details = document.get("details")
     details = details if isinstance(details, dict) else {}
     listed = details.get("causes")
     causes = tuple(
-        Cause(str(c.get("reason") or ""), str(c.get("field") or ""), str(c.get("message") or "")[:_TEXT_LIMIT])
+        Cause(
+            str(c.get("reason") or "")[:_WORD_LIMIT],
+            str(c.get("field") or "")[:_TEXT_LIMIT],
+            str(c.get("message") or "")[:_TEXT_LIMIT],
+        )
         for c in (listed if isinstance(listed, list) else [])[:20]
         if isinstance(c, dict)
     )
@@ -153,10 +161,10 @@ def error_from(status: int, headers: dict[str, str], body: bytes) -> ApiError:
             metadata = document.get("metadata")
             fresh = metadata.get("continue") if isinstance(metadata, dict) else None
             return Expired(status, reason or "Expired", message, causes, str(fresh or ""))
-        case 400 | 422:
-            return Invalid(status, reason or "Invalid", message, causes)
         case 429:
             return Throttled(status, reason or "TooManyRequests", message, causes, _seconds(headers, details))
+        case _ if 400 <= status < 500:  # noqa: PLR2004  # RFC 9110, section 15.5
+            return Invalid(status, reason or "Invalid", message, causes)
         case _ if 300 <= status < 400:  # noqa: PLR2004  # RFC 9110, section 15.4
             return Redirected(status, "Redirect", "The API server answered with a redirect, which is not followed.")
         case _:
@@ -179,6 +187,6 @@ def _plain(body: bytes) -> str:
 
 def _seconds(headers: dict[str, str], details: dict[str, Any]) -> int:
     for value in (headers.get("retry-after"), details.get("retryAfterSeconds")):
-        if str(value).isdecimal() and len(str(value)) < 6:  # noqa: PLR2004  # a day has five digits
+        if _SECONDS(str(value)):
             return int(str(value))
     return 1
