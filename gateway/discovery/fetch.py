@@ -72,13 +72,14 @@ class CatalogState:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryState:
-    """Catalogs by cluster name, how many different ones that is, and counts by (cluster name, outcome).
+    """Catalogs by cluster name, how many different ones that is, fetches under way, and those done so far.
 
-    Outcomes: `read`, `unchanged` (confirmed by ETag), `failed`.
+    The last are counted by (cluster name, outcome), which is `read`, `unchanged` (confirmed by ETag) or `failed`.
     """
 
     clusters: Mapping[str, CatalogState]
     distinct: int
+    under_way: int
     fetches: Mapping[tuple[str, str], int]
 
 
@@ -147,7 +148,7 @@ class Discovery:
             kept.cluster: CatalogState(len(kept.catalog.types), len(kept.catalog.broken), now - kept.confirmed)
             for kept in self._at_hand.values()
         }
-        return DiscoveryState(clusters, len(self._catalogs), MappingProxyType(dict(self._fetches)))
+        return DiscoveryState(clusters, len(self._catalogs), len(self._flights), MappingProxyType(dict(self._fetches)))
 
     async def close(self) -> None:
         """End the fetches under way; who waits for one is cancelled."""

@@ -73,7 +73,7 @@ async def read_roots(lease: Lease, token: BearerToken, etags: tuple[str, str]) -
                 _read_root(lease, token, "/api", etags[0]), _read_root(lease, token, "/apis", etags[1])
             )
     except TimeoutError as error:
-        raise Unreachable("timeout", "it did not answer in time", sent=True) from error
+        raise _too_slow() from error
     if core.served == groups.served == ():
         raise _not_an_api_server()
     return core, groups
@@ -105,9 +105,9 @@ async def _read_legacy(lease: Lease, token: BearerToken, listed: list[tuple[str,
         async with slots:
             try:
                 return await _read_version(lease, token, group, version)
-            except (InvalidToken, Unreachable):
-                raise
             except GatewayError as error:
+                if isinstance(error, InvalidToken) or (isinstance(error, Unreachable) and error.kind != "timeout"):
+                    raise
                 refusals.append(error)
                 return ServedVersion(group, version, None)
 
@@ -122,8 +122,8 @@ async def _read_version(lease: Lease, token: BearerToken, group: str, version: s
     try:
         async with asyncio.timeout(lease.cluster.limits.call_seconds * _LEGACY_SHARE):
             answer = await read_document(lease, token, path)
-    except TimeoutError:
-        return ServedVersion(group, version, None)
+    except TimeoutError as error:
+        raise _too_slow() from error
     if not answer.ok:
         raise error_from(answer.status, answer.headers, answer.body)
     return await asyncio.to_thread(lambda: from_legacy(group, version, _json(answer.body)))
@@ -159,6 +159,10 @@ def _refusal(answer: Answer) -> ApiError:
         f"usually allows all who are authenticated. Ask the cluster's administrator. It said: {error.message}"
     )
     return Forbidden(error.status, error.reason, message, error.causes)
+
+
+def _too_slow() -> Unreachable:
+    return Unreachable("timeout", "it did not answer in time", sent=True)
 
 
 def _not_an_api_server() -> ClusterUnavailable:

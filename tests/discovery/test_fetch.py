@@ -12,7 +12,7 @@ from gateway.clusters.options import ClusterOptions
 from gateway.clusters.pool import Lease, Pool
 from gateway.clusters.trust import TrustStore
 from gateway.demo import EmbeddedCluster
-from gateway.demo.faults import BrokenService, Hang, Refuse, Reply, Reset, not_json, redirect, server_error
+from gateway.demo.faults import BrokenService, Hang, Latency, Refuse, Reply, Reset, not_json, redirect, server_error
 from gateway.discovery.catalog import Catalog
 from gateway.discovery.fetch import BROKEN_SECONDS, FRESH_SECONDS, REST_SECONDS, Discovery
 from gateway.discovery.resolve import One, Unknown, resolve
@@ -182,6 +182,18 @@ async def test_catalog_is_confirmed_by_etag_after_six_hours(
     assert cluster.count() == 4
 
 
+async def test_not_modified_is_taken_only_where_an_etag_was_sent(
+    cluster: EmbeddedCluster, discovery: Discovery, lease: Lease, token: BearerToken
+) -> None:
+    """A 304 confirms what is kept; to a first reading it is an answer of no use."""
+    with cluster.fault(Reply(304), paths=ROOTS), pytest.raises(Redirected):
+        await discovery.catalog(lease, token)
+
+    first = await discovery.catalog(lease, token)
+    with cluster.fault(Reply(304), paths=ROOTS):
+        assert await discovery.catalog(lease, token, refresh=True) is first
+
+
 async def test_change_is_seen_after_six_hours(
     cluster: EmbeddedCluster, clock: Clock, discovery: Discovery, lease: Lease, token: BearerToken
 ) -> None:
@@ -213,9 +225,10 @@ async def test_stale_catalog_is_used_while_the_cluster_is_down(
 
     clock.now += REST_SECONDS - 1
     assert await discovery.catalog(lease, token) is first
-    assert cluster.count() == before
+    assert discovery.state().under_way == 0
     clock.now += 1
     assert await discovery.catalog(lease, token) is first
+    assert discovery.state().under_way == 1
     assert await landed(discovery, lease, token) is first
     assert cluster.count() == before + 2
     assert discovery.state().clusters["east"].age_seconds == 0
@@ -306,7 +319,9 @@ async def test_known_kinds_stay_when_the_look_after_an_own_change_fails(
     discovery.renew(lease.key)
     with cluster.fault(server_error(503), paths=ROOTS):
         assert await discovery.catalog(lease, token) is first
-    assert await discovery.catalog(lease, token) is first
+        asked = cluster.count()
+        assert await discovery.catalog(lease, token) is first
+        assert cluster.count() == asked
 
     clock.now += REST_SECONDS
     async with installed(cluster, "widgets"):
@@ -325,8 +340,12 @@ async def test_broken_service_leaves_the_rest_and_is_looked_at_soon(
         assert knows(first, "deployments.apps")
         assert discovery.state().clusters["east"].broken == 1
 
-    clock.now += BROKEN_SECONDS
+    clock.now += BROKEN_SECONDS - 1
     assert await discovery.catalog(lease, token) is first
+    assert discovery.state().under_way == 0
+    clock.now += 1
+    assert await discovery.catalog(lease, token) is first
+    assert discovery.state().under_way == 1
     assert (await landed(discovery, lease, token)).broken == ()
 
 
@@ -387,6 +406,22 @@ async def test_refusal_of_aggregated_documents_leads_to_the_old_ones(
     assert knows(catalog, "deployments")
 
 
+async def test_every_name_an_old_document_may_have_is_asked_for(
+    cluster: EmbeddedCluster, discovery: Discovery, lease: Lease, token: BearerToken
+) -> None:
+    """Digits first and dashes inside, which Kubernetes allows in groups and versions, pass the system door."""
+    versions = [{"version": version} for version in ("v1-alpha", "1v", "v")]
+    groups = {
+        "kind": "APIGroupList",
+        "groups": [{"name": name, "versions": versions} for name in ("0-a.b-c.example", "x")],
+    }
+    with cluster.fault(plain(groups), paths=("/apis",)):
+        catalog = await discovery.catalog(lease, token)
+
+    assert len(catalog.broken) == 6
+    assert sum(seen.path.count("/") == 3 for seen in cluster.requests) == 6
+
+
 @pytest.mark.parametrize("fault", [server_error(503), not_json(), Reply(403), Reply(404), plain({"kind": "Other"})])
 async def test_one_old_document_that_fails_leaves_the_rest(
     cluster: EmbeddedCluster, discovery: Discovery, lease: Lease, token: BearerToken, fault: Reply
@@ -412,6 +447,23 @@ async def test_slow_old_document_does_not_hold_up_the_rest(
     assert catalog.broken == ("apps/v1",)
 
 
+async def test_many_slow_old_documents_do_not_take_longer_than_a_call(
+    cluster: EmbeddedCluster, discovery: Discovery, pool: Pool
+) -> None:
+    """The time for all of them is bounded, however many groups a server lists."""
+    names = [f"g{n}.example.com" for n in range(100)]
+    groups = {"kind": "APIGroupList", "groups": [{"name": name, "versions": [{"version": "v1"}]} for name in names]}
+
+    async with leased(pool, cluster, limits={"callSeconds": 0.5}) as (lease, token):
+        with (
+            cluster.fault(plain(groups), paths=("/apis",)),
+            cluster.fault(Latency(0.1), paths=("/apis/*",)),
+            cluster.fault(plain({"kind": "APIResourceList", "resources": []}), paths=("/apis/*",)),
+            pytest.raises(Unreachable, match="in time"),
+        ):
+            await discovery.catalog(lease, token)
+
+
 @pytest.mark.parametrize("fault", [Reply(401), Reset(-1)])
 async def test_old_document_that_tells_of_more_than_its_group_fails_the_fetch(
     cluster: EmbeddedCluster, discovery: Discovery, lease: Lease, token: BearerToken, fault: Reply | Reset
@@ -427,6 +479,16 @@ async def test_cluster_whose_every_old_document_fails_is_in_trouble_itself(
     """A catalog without a single type is no catalog."""
     with old(cluster), cluster.fault(server_error(503), paths=("/apis/*", "/api/*")), pytest.raises(ServerFault):
         await discovery.catalog(lease, token)
+
+
+async def test_cluster_whose_every_old_document_hangs_is_in_trouble_itself(
+    cluster: EmbeddedCluster, discovery: Discovery, pool: Pool
+) -> None:
+    """Nor is one of a cluster that has gone silent."""
+    with old(cluster), cluster.fault(Hang(), paths=("/apis/*", "/api/*")):
+        async with leased(pool, cluster, limits={"callSeconds": 0.5}) as (lease, token):
+            with pytest.raises(Unreachable):
+                await discovery.catalog(lease, token)
 
 
 @pytest.mark.parametrize(
