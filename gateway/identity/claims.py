@@ -9,7 +9,6 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any, Final, Literal
 
 from gateway.clusters.urls import canonical_url
@@ -227,7 +226,7 @@ def _three(value: Any) -> tuple[str, str, str]:
 def _time(claims: dict[str, Any], name: str) -> float:
     value: Any = claims.get(name)
     # A bool is an int to Python, and a float may be infinite without being written so (1e999).
-    if type(value) not in (int, float) or not isfinite(value) or not 0 <= value <= _LAST_SECOND:
+    if type(value) not in (int, float) or not 0 <= value <= _LAST_SECOND:
         raise refusal("claims", f"The token's {name} is missing or not a time in seconds.")
     return float(value)
 

@@ -26,7 +26,8 @@ class Flights(Generic[K, V]):
         if task is None:
             task = self._tasks[key] = asyncio.create_task(start())
             task.add_done_callback(partial(self._landed, key))
-        return await asyncio.shield(task)
+        await asyncio.wait((task,))
+        return task.result()
 
     async def close(self) -> None:
         """Cancel what is under way and wait until it has ended."""

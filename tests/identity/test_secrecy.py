@@ -37,7 +37,7 @@ async def test_no_text_holds_a_token() -> None:
     """Logs, results, errors with all that hangs on them, and every object's repr are free of it, in every outcome."""
     async with scene_of(deadline=0.5, limits={"connect_seconds": 0.3}) as scene:
         east = scene.east
-        await scene.identity.authenticate(await east.token())
+        await scene.served(await east.token())
         echoing = forged(east, jti="6")
         cases: list[tuple[str, Fault, str]] = [
             (await east.token(), Latency(0), "/none"),
