@@ -4,8 +4,12 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from pydantic import ValidationError
 
 from gateway.identity.options import IdentityOptions
@@ -445,7 +449,7 @@ class TestMistakes:
     def test_one_port_for_both_listeners(self, tmp_path: Path) -> None:
         """The admin listener can't share the agents' port; free ports (0) are never the same."""
         problem = only(with_clusters(tmp_path, "listen: {port: 9464}"), {})
-        assert problem == "gateway.yaml: listen.port: expected another port than admin.port; both are 9464"
+        assert problem == "listen.port and admin.port: expected two ports; both are 9464"
         load_settings(with_clusters(tmp_path, "listen: {port: 0}\nadmin: {port: 0}"), {})
 
     def test_a_wrong_value_is_not_judged_twice(self, tmp_path: Path) -> None:
@@ -465,9 +469,8 @@ class TestMistakes:
         """A certificate or key that is missing, does not fit or has a password is told; nobody is asked for one."""
         other = new_authority("other").serving("other", ["127.0.0.1"])
         (folder / "other.key").write_bytes(other.key)
-        secret = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
-        )
+        key = load_pem_private_key((folder / "tls.key").read_bytes(), None)
+        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
         (folder / "secret.key").write_bytes(secret)
 
         def told(certificate: str, key: str) -> list[str]:
@@ -493,7 +496,7 @@ class TestMistakes:
             "clusters: [{name: a, server: 'https://admin:hunter2@a.example'}]",
             "clusters: [{name: a, server: https://a.example, certificateAuthorityData: [hunter2]}]",
             "listen: {tls: {certificate: {a: b}, key: [hunter2]}}",
-            "listen: {host: eyJhbGciOiJSUzI1NiJ9.eyJodW50ZXIyIjoiaHVudGVyMiJ9.hunter2, port: 1, behindTlsProxy: x}",
+            "log: {level: eyJhbGciOiJSUzI1NiJ9.eyJodW50ZXIyIjoiaHVudGVyMiJ9.hunter2}",
             'audience: "-----BEGIN PRIVATE KEY-----\\nhunter2"',
         ],
     )

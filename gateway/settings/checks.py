@@ -82,7 +82,7 @@ def listener_problems(settings: Settings, sources: list[Written], failed: Sequen
             f"listen.behindTlsProxy: true where a proxy in front terminates it; found {listen.host}"
         )
     if sound(port, ("admin", "port")) and listen.port == admin.port != 0:
-        yield f"{where(port, sources)}: expected another port than admin.port; both are {listen.port}"
+        yield f"listen.port and admin.port: expected two ports; both are {listen.port}"
 
 
 def tls_problems(merged: dict[str, Any], sources: list[Written]) -> Iterator[str]:

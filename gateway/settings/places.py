@@ -46,10 +46,7 @@ class Written:
 
 
 def where(path: Path_, sources: list[Written]) -> Place:
-    """Find the source that a value of the merged settings came from: the last that has the most of its path.
-
-    A value that nobody wrote is looked for in the first source.
-    """
+    """Find the source that a value of the merged settings came from: the last that has the most of its path."""
 
     def depth(source: Written) -> int:
         value: Any = source.data
@@ -60,5 +57,4 @@ def where(path: Path_, sources: list[Written]) -> Place:
                 return count
         return len(path)
 
-    written = max(reversed(sources), key=depth)
-    return (written if depth(written) else sources[0]).place.at(*path)
+    return max(reversed(sources), key=depth).place.at(*path)

@@ -16,8 +16,6 @@ from gateway.settings.shape import section_of
 MAX_FILE: Final = 1024 * 1024
 """Bytes in the largest file that is read."""
 
-_NOT_SETTINGS: Final = frozenset({f"{PREFIX}CONFIG"})
-
 
 def read_text(path: Path) -> str:
     """Read a text file of at most 1 MiB.
@@ -105,7 +103,7 @@ def read_environment() -> tuple[dict[str, Any], list[str]]:
     problems = []
     for name, value in os.environ.items():
         parents = {name.upper().rsplit("__", count)[0] for count in range(name.count("__") + 1)}
-        if name.upper().startswith(PREFIX) and not parents & (known | _NOT_SETTINGS) and "://" not in value:
+        if name.upper().startswith(PREFIX) and not parents & known and "://" not in value:
             near = get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.9)
             if near:
                 problems.append(f"environment: {name} is no setting; did you mean {near[0]}?")

@@ -80,14 +80,13 @@ def _found(error: ErrorDetails) -> str:
         return "; found keys and values"
     if isinstance(found, list):
         return "; found a list"
-    return f"; found {_shown(found)}" if _harmless(error["loc"], found) else ""
+    return f"; found {_shown(found)}" if _harmless(found) else ""
 
 
-def _harmless(loc: tuple[int | str, ...], found: Any) -> bool:
-    """Tell whether a value may be shown: no key material, no userinfo of a URL, nothing like a token."""
+def _harmless(found: Any) -> bool:
+    """Tell whether a value may be shown: no file's content, and no URL with a password in it."""
     if isinstance(found, str):
-        key = str(loc[-1]) if loc else ""
-        return "\n" not in found and "@" not in found and key not in ("key", "certificateAuthorityData")
+        return "\n" not in found and "@" not in found
     return found is None or isinstance(found, bool | int | float)
 
 
