@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 import orjson
 
-from gateway.demo import reads, reviews, writes
+from gateway.demo import deletes, metrics, reads, reviews, writes
 from gateway.demo.discovery import AGGREGATED, Document, Resource
+from gateway.demo.exec import check, container_of, further_check, not_running
 from gateway.demo.identity import ISSUER
 from gateway.demo.logs import answer_log
 from gateway.demo.rbac import ANONYMOUS, Attributes, User
 from gateway.demo.route import Route, media, route
+from gateway.demo.shell import Container
 from gateway.demo.state import GIT_VERSION, State
 from gateway.demo.subresources import answer_subresource
 from gateway.demo.watch import watch
@@ -23,7 +25,9 @@ from gateway.demo.wire import (
     Obj,
     PageNotFoundError,
     StatusError,
+    bad_request,
     method_not_allowed,
+    not_found,
 )
 
 _HEALTH = {"/healthz", "/readyz", "/livez"}
@@ -70,6 +74,27 @@ async def handle(state: State, call: Call, user: User | None = None) -> Answer:
         return await (_resource(state, asked, call, who) if asked.is_resource else _plain(state, asked, call))
     except PageNotFoundError:
         return Answer(404, b"404 page not found\n", PLAIN, {"X-Content-Type-Options": "nosniff"})
+    except StatusError as error:
+        return error.answer()
+
+
+def upgrade(state: State, call: Call) -> Container | Answer:
+    """Return where an exec over WebSocket runs, or why it does not."""
+    try:
+        who = _impersonated(state, authenticate(state, call), call.headers)
+        asked = route(call)
+        state.authorizer.check(who, asked.attributes())
+        resource = state.discovery.find(asked.group, asked.version, asked.plural)
+        if resource is None or asked.subresource not in resource.subresources:
+            raise _no_resource()
+        state.authorizer.check(who, further_check(asked.attributes()))
+        if asked.subresource != "exec":
+            raise bad_request("the embedded cluster upgrades exec only")
+        pod = reads.find(state, resource, asked)
+        name = check(pod, call)
+        return not_running(pod, name) or container_of(pod, name)
+    except PageNotFoundError:
+        return Answer(404, b"404 page not found\n", PLAIN)
     except StatusError as error:
         return error.answer()
 
@@ -168,7 +193,7 @@ async def _resource(state: State, asked: Route, call: Call, user: User) -> Answe
     if resource is None:
         if state.discovery.is_stale(asked.group, asked.version):
             return Answer(503, b"service unavailable\n", PLAIN, {"X-Content-Type-Options": "nosniff"})
-        if not state.discovery.has_version(asked.group, asked.version):
+        if asked.group in state.served_definitions or not state.discovery.has_version(asked.group, asked.version):
             raise PageNotFoundError
         raise _no_resource()
     if asked.plural in _REVIEWS and asked.group in {"authentication.k8s.io", "authorization.k8s.io"}:
@@ -181,6 +206,8 @@ async def _resource(state: State, asked: Route, call: Call, user: User) -> Answe
         if asked.subresource == "log":
             return _log(state, resource, asked, call)
         return answer_subresource(state, resource, asked, call)
+    if asked.group == metrics.GROUP:
+        return _metrics(state, resource, asked, call)
     return await _object(state, resource, asked, call)
 
 
@@ -205,11 +232,24 @@ async def _object(state: State, resource: Resource, asked: Route, call: Call) ->
         case "patch" if asked.depth > 1:
             return writes.patch(state, resource, asked, call)
         case "delete":
-            return writes.delete(state, resource, asked, call)
+            return deletes.delete(state, resource, asked, call)
         case "deletecollection":
-            return writes.delete_collection(state, resource, asked, call)
+            return deletes.delete_collection(state, resource, asked, call)
         case _:
             raise method_not_allowed()
+
+
+def _metrics(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
+    if asked.verb not in resource.verbs:
+        raise method_not_allowed()
+    found = list(metrics.items(state, resource, asked.namespace))
+    if asked.verb == "get":
+        for item in found:
+            if item["metadata"]["name"] == asked.name:
+                return reads.show(resource, item, call)
+        raise not_found(f"{resource.plural}.{asked.group}", "", asked.name)
+    match = reads.selector_of(resource, call)
+    return reads.show_all(resource, [item for item in found if match is None or match(item)], {}, call)
 
 
 def _log(state: State, resource: Resource, asked: Route, call: Call) -> Answer:

@@ -203,10 +203,14 @@ class Builder:
             return {**status, "phase": "Pending"}
         names = f"[{container['name']}]"
         done = story.phase == "Succeeded"
-        why = {} if story.ready else {
-            "reason": "PodCompleted" if done else "PodFailed" if story.phase == "Failed" else "ContainersNotReady",
-            **({} if done or story.phase == "Failed" else {"message": f"containers with unready status: {names}"}),
-        }
+        why = (
+            {}
+            if story.ready
+            else {
+                "reason": "PodCompleted" if done else "PodFailed" if story.phase == "Failed" else "ContainersNotReady",
+                **({} if done or story.phase == "Failed" else {"message": f"containers with unready status: {names}"}),
+            }
+        )
         ready = "True" if story.ready else "False"
         status["conditions"] = [
             _condition("PodReadyToStartContainers", "True", began),

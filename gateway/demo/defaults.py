@@ -46,9 +46,6 @@ def _container(container: Obj) -> None:
         field = (variable.get("valueFrom") or {}).get("fieldRef")
         if field:
             _set(field, apiVersion="v1")
-    limits = container["resources"].get("limits")
-    if limits:
-        container["resources"]["requests"] = {**limits, **(container["resources"].get("requests") or {})}
 
 
 def pod_spec(spec: Obj) -> None:
@@ -76,13 +73,15 @@ def pod_spec(spec: Obj) -> None:
 
 def _pod(item: Obj) -> None:
     pod_spec(item["spec"])
+    for container in (*(item["spec"].get("initContainers") or ()), *(item["spec"].get("containers") or ())):
+        limits = container["resources"].get("limits")
+        if limits:
+            container["resources"]["requests"] = {**limits, **(container["resources"].get("requests") or {})}
     _set(item["spec"], enableServiceLinks=True, preemptionPolicy="PreemptLowerPriority", priority=0)
     tolerations = item["spec"].setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if not any(found.get("key") == key for found in tolerations):
-            tolerations.append(
-                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-            )
+            tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
     item.setdefault("status", {"phase": "Pending", "qosClass": qos(item["spec"])})
 
 
@@ -301,5 +300,5 @@ def complete(item: Obj) -> None:
     if item["kind"] not in {"Namespace", "Secret"}:
         item.setdefault("spec", {})
     fill(item)
-    if item["kind"] in {"Deployment"}:
+    if item["kind"] == "Deployment":
         _set(item, status={})

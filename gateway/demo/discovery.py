@@ -107,6 +107,7 @@ class Discovery:
     extra: tuple[Obj, ...] = ()
     """APIGroupDiscovery documents beside the built-in ones, one version each, as they came."""
     resources: Mapping[tuple[str, str, str], Resource] = field(default_factory=_built_in)
+    _made: dict[str, Document] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """Return the resource a path names."""
@@ -142,7 +143,7 @@ class Discovery:
                 added[group, version["version"], resource.plural] = replace(
                     resource, custom=(customs or {}).get(version["version"])
                 )
-        return replace(self, extra=(*self.extra, document), resources=MappingProxyType({**self.resources, **added}))
+        return Discovery((*self.extra, document), MappingProxyType({**self.resources, **added}))
 
     def without(self, group: str) -> "Discovery":
         """Take an added group away."""
@@ -157,7 +158,9 @@ class Discovery:
             return _core()
         if not self.extra:
             return _groups_only()
-        return Document.of({**data("apis.json"), "items": self._groups()})
+        if root not in self._made:
+            self._made[root] = Document.of({**data("apis.json"), "items": self._groups()})
+        return self._made[root]
 
     def _groups(self) -> list[Obj]:
         groups: dict[str, Obj] = {item["metadata"]["name"]: item for item in data("apis.json")["items"]}

@@ -54,7 +54,7 @@ def _protect_cart(build: Builder) -> None:
     selector = {"matchLabels": {"app.kubernetes.io/name": "cart"}}
     metadata = {"name": "cart", "namespace": "shop"}
     counts = {"currentHealthy": 2, "desiredHealthy": 2, "disruptionsAllowed": 0, "expectedPods": 2}
-    condition = {"type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": ""}
+    condition: Obj = {"type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": ""}
     condition |= {"lastTransitionTime": build.at(4 * _DAY), "observedGeneration": 1}
     build.add(
         {
@@ -66,7 +66,10 @@ def _protect_cart(build: Builder) -> None:
         },
         30 * _DAY,
     )
-    goal = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}
+    goal = {
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}},
+    }
     current = {"name": "cpu", "current": {"averageUtilization": 12, "averageValue": "12m"}}
     build.add(
         {

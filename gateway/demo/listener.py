@@ -41,7 +41,7 @@ class Listener:
 
         def request(*parts: object) -> web.BaseRequest:
             loop = asyncio.get_running_loop()
-            return web.BaseRequest(*parts, loop, client_max_size=_LARGEST)  # type: ignore[arg-type]
+            return web.BaseRequest(*parts, loop, client_max_size=_LARGEST)  # type: ignore[arg-type, misc]
 
         self._web = web.Server(answer, request_factory=request, handler_cancellation=True, access_log=None)
 

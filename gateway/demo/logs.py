@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from gateway.demo.durations import parse_time
+from gateway.demo.pods import choose_container
 from gateway.demo.wire import Answer, Call, Obj, StatusError, bad_request
 
 _Run = tuple[str, str, str, bool]
@@ -60,28 +61,6 @@ class Logs:
         return self._lines.get((namespace, pod, container, previous))
 
 
-def _choose(pod: Obj, wanted: str) -> str:
-    spec, name = pod["spec"], pod["metadata"]["name"]
-    containers = [c["name"] for c in spec.get("containers") or ()]
-    init = [c["name"] for c in spec.get("initContainers") or ()]
-    ephemeral = [c["name"] for c in spec.get("ephemeralContainers") or ()]
-    if wanted:
-        if wanted not in [*containers, *init, *ephemeral]:
-            raise bad_request(f"container {wanted} is not valid for pod {name}")
-        return wanted
-    if len(containers) == 1 and not init and not ephemeral:
-        return str(containers[0])
-    default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
-    if len(containers) == 1:
-        return str(containers[0])
-    if default in containers:
-        return str(default)
-    more = f" or one of the init containers: [{' '.join(init)}]" if init else ""
-    raise bad_request(
-        f"a container name must be specified for pod {name}, choose one of: [{' '.join(containers)}]{more}"
-    )
-
-
 def _status(pod: Obj, container: str) -> Obj:
     status = pod.get("status") or {}
     for field_name in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
@@ -117,7 +96,7 @@ def answer_log(logs: Logs, pod: Obj, call: Call) -> Answer:
     """Answer GET on the log subresource; raises StatusError 400 where the container has no log yet."""
     tail, limit = _number(call, "tailLines", 0), _number(call, "limitBytes", 1)
     seconds, previous = _number(call, "sinceSeconds", 1), call.flag("previous")
-    container = _choose(pod, call.param("container"))
+    container = choose_container(pod, call.param("container"))
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     if not pod["spec"].get("nodeName"):
         return Answer(204)

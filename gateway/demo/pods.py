@@ -8,9 +8,26 @@ from datetime import datetime
 from typing import Any
 
 from gateway.demo.durations import since
-from gateway.demo.wire import Obj
+from gateway.demo.wire import Obj, bad_request
 
 NONE = "<none>"
+
+
+def choose_container(pod: Obj, wanted: str) -> str:
+    """Return the container a log or exec is about; raises StatusError 400 where it must be named, or is not there.
+
+    The kubectl.kubernetes.io/default-container annotation is kubectl's business: the server does not look at it.
+    """
+    spec, name = pod["spec"], pod["metadata"]["name"]
+    groups = ("initContainers", "containers", "ephemeralContainers")
+    names: list[str] = [container["name"] for group in groups for container in spec.get(group) or ()]
+    if wanted:
+        if wanted not in names:
+            raise bad_request(f"container {wanted} is not valid for pod {name}")
+        return wanted
+    if len(spec["containers"]) == 1:
+        return str(spec["containers"][0]["name"])
+    raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]")
 
 
 def containers_and_images(spec: Obj) -> tuple[str, str]:

@@ -159,7 +159,7 @@ def _page(state: State, resource: Resource, route: Route, call: Call) -> _Page:
         if limit and len(items) == limit:
             last = items[-1]["metadata"]
             where = path_of("" if prefix else last.get("namespace", ""), last["name"])
-            metadata = {"resourceVersion": str(revision), "continue": _write_token(revision, f"/{where}")}
+            metadata: Obj = {"resourceVersion": str(revision), "continue": _write_token(revision, f"/{where}")}
             if match is None:
                 metadata["remainingItemCount"] = len(paths) - index
             return _Page(items, metadata)
@@ -169,16 +169,23 @@ def _page(state: State, resource: Resource, route: Route, call: Call) -> _Page:
 
 def list_page(state: State, resource: Resource, route: Route, call: Call) -> Answer:
     """Answer with a page of a resource's objects, of one namespace or of all."""
-    choice = media(call)
+    media(call)
     page = _page(state, resource, route, call)
-    items: Iterable[Obj] = (present(resource, item) for item in page.items)
+    return show_all(resource, page.items, page.metadata, call)
+
+
+def show_all(resource: Resource, found: Iterable[Obj], metadata: Obj, call: Call) -> Answer:
+    """Answer with objects as a list, a Table or metadata."""
+    choice = media(call)
+    items: Iterable[Obj] = (present(resource, item) for item in found)
     if choice.kind == "Table":
-        return render(table(resource, items, page.metadata, call.param("includeObject", "Metadata")), choice)
+        return render(table(resource, items, metadata, call.param("includeObject", "Metadata")), choice)
     if choice.kind == "PartialObjectMetadataList":
         head: Obj = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
-        return render({**head, "metadata": page.metadata, "items": [partial(item) for item in items]}, choice)
+        return render({**head, "metadata": metadata, "items": [partial(item) for item in items]}, choice)
     if resource.custom is None:
         # Items of a typed list do not repeat their kind; those of a custom resource do.
         items = ({key: item[key] for key in item if key not in {"kind", "apiVersion"}} for item in items)
-    head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": page.metadata}
+    metadata = metadata if resource.custom is None else {"continue": "", **metadata}
+    head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata}
     return render({**head, "items": list(items)}, choice)

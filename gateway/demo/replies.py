@@ -1,9 +1,10 @@
 """The boundary between answers and aiohttp: requests become calls, answers become responses, faults strike in between."""
 
 import asyncio
+import contextlib
 import gzip
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import parse_qs
 
 from aiohttp import web
@@ -28,8 +29,8 @@ def call_of(request: web.BaseRequest, body: bytes) -> Call:
     values = parse_qs(query, keep_blank_values=True)
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
-        name = name.lower()
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
+        key = name.lower()
+        headers[key] = f"{headers[key]},{value}" if key in headers else value
     return Call(request.method, path, {key: tuple(found) for key, found in values.items()}, headers, body)
 
 
@@ -62,12 +63,13 @@ async def send(request: web.BaseRequest, call: Call, answer: Answer, faults: lis
 
 
 async def _stream(
-    request: web.BaseRequest, status: int, headers: dict[str, str], body: AsyncIterator[bytes]
+    request: web.BaseRequest, status: int, headers: dict[str, str], body: AsyncGenerator[bytes, None]
 ) -> web.StreamResponse:
     response = web.StreamResponse(status=status, headers=headers)
     await response.prepare(request)
-    async for chunk in body:
-        await response.write(chunk)
+    async with contextlib.aclosing(body):
+        async for chunk in body:
+            await response.write(chunk)
     await response.write_eof()
     return response
 

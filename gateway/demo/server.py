@@ -6,7 +6,7 @@ Hundreds of these share a process and an event loop; each has its own port, CA, 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,8 @@ import orjson
 import yaml
 from aiohttp import web
 
-from gateway.demo import api, reviews
+from gateway.demo import api, bodies, metrics, reviews
+from gateway.demo import exec as exec_
 from gateway.demo.bootstrap import bootstrap
 from gateway.demo.discovery import broken_service
 from gateway.demo.faults import (
@@ -80,6 +81,7 @@ class EmbeddedCluster:
         self._faults: list[Active] = []
         self._listener = Listener(self._respond, self._authority, self._faults)
         bootstrap(self._state.store)
+        self._state.compacted = self._state.store.revision
 
     def __repr__(self) -> str:
         return f"<EmbeddedCluster {self.name} {self.server} connections={self.connections} served={self.served}>"
@@ -92,6 +94,7 @@ class EmbeddedCluster:
 
     async def stop(self) -> None:
         """Close the port and every connection."""
+        self._state.stop()
         await self._listener.stop()
 
     async def __aenter__(self) -> Self:
@@ -170,7 +173,7 @@ class EmbeddedCluster:
         return answer.status, b"".join([chunk async for chunk in answer.body])
 
     async def apply(self, manifest: str) -> None:
-        """Create or replace every document of a manifest, as the administrator; raises ValueError on a refusal."""
+        """Apply every document of a manifest, as the administrator and as kubectl; raises ValueError on a refusal."""
         for document in yaml.load_all(manifest, Loader=yaml.CSafeLoader):
             if document:
                 await self._apply(document)
@@ -183,11 +186,14 @@ class EmbeddedCluster:
         root = "/apis" if resource.group else "/api"
         where = f"/namespaces/{metadata.get('namespace', 'default')}" if resource.namespaced else ""
         path = f"{root}/{resource.api_version}{where}/{resource.plural}/{metadata['name']}"
-        collection = path.rpartition("/")[0]
-        found, _ = await self.request("GET", path)
-        status, body = await self.request(*(("PUT", path) if found == 200 else ("POST", collection)), document)
+        query = "?fieldManager=kubectl&force=true"
+        status, body = await self.request("PATCH", path + query, document, content_type=bodies.APPLY)
         if status >= 300:
             raise ValueError(f"{status} {body.decode()}")
+
+    def serve_metrics(self) -> None:
+        """Serve metrics.k8s.io, as a cluster with metrics-server does."""
+        self._state.discovery = self._state.discovery.with_group(metrics.announced())
 
     def seed(self, items: Iterable[Obj]) -> None:
         """Put whole objects in as they are, status, timestamps and all, past validation and defaults."""
@@ -200,7 +206,7 @@ class EmbeddedCluster:
     def compact(self) -> None:
         """Forget the past: continue tokens and watches from before now are refused with 410."""
         self._state.compacted = self._state.store.revision
-        for key in self._state.store.keys():
+        for key in self._state.store.resources():
             self._state.store.forget(key)
 
     def rotate_keys(self, *, keep_old: bool = False) -> None:
@@ -274,6 +280,12 @@ class EmbeddedCluster:
         query = request.raw_path.partition("?")[2]
         self.requests.append(Seen(call.method, call.path, query, call.header("user-agent"), connection))
         struck = [active.fault for active in list(self._faults) if active.strikes(call)]
+        if call.header("upgrade").lower() == "websocket":
+            found = api.upgrade(self._state, call)
+            if isinstance(found, Answer):
+                return await send(request, call, found, [])
+            if not any(isinstance(fault, Reply | Hang) for fault in struck):
+                return await exec_.serve(request, call, found)
         answer = await self._answer(call, struck)
         broken: list[BodyFault] = [found for found in struck if isinstance(found, Hang | Slow | Reset | Truncate)]
         return await send(request, call, answer, broken)
@@ -296,7 +308,7 @@ class EmbeddedCluster:
         return await api.handle(self._state, call)
 
 
-async def _each(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _each(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
     for chunk in chunks:
         yield chunk
 

@@ -1,5 +1,7 @@
 """The boundary of what one embedded cluster is made of, handed to every handler."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.demo.discovery import Discovery
@@ -24,7 +26,26 @@ class State:
     """Host and port, known once it listens."""
     compacted: int = 0
     """Continue tokens and watches from before this revision are refused with 410."""
+    served_definitions: set[str] = field(default_factory=set)
+    """The groups of the custom resources that are served."""
+    timers: set[asyncio.TimerHandle] = field(default_factory=set)
     authorizer: Authorizer = field(init=False)
 
     def __post_init__(self) -> None:
         self.authorizer = Authorizer(self.store)
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something after so many seconds, unless the cluster is stopped before; needs a running event loop."""
+
+        def run() -> None:
+            self.timers.discard(timer)
+            act()
+
+        timer = asyncio.get_running_loop().call_later(seconds, run)
+        self.timers.add(timer)
+
+    def stop(self) -> None:
+        """Forget what was to be done later."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()

@@ -6,7 +6,7 @@ Stands in for etcd and the watch cache. Stored objects are shared with readers a
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -82,7 +82,7 @@ class Store:
         start = f"{namespace}/" if namespace else ""
         return [self.at(key, path) for path in self.paths(key) if path.startswith(start)]
 
-    def keys(self) -> list[Key]:
+    def resources(self) -> list[Key]:
         """Return the resources that ever had an object."""
         return list(self._shelves)
 
@@ -97,7 +97,7 @@ class Store:
         metadata = {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp(), **item["metadata"]}
         metadata["resourceVersion"] = str(self.revision)
         item = {**item, "metadata": metadata}
-        shelf = self._shelves.setdefault(key, _Shelf(forgotten=self.revision - 1))
+        shelf = self._shelves.setdefault(key, _Shelf())
         path = path_of(metadata.get("namespace", ""), metadata["name"])
         before = shelf.objects.get(path)
         shelf.objects[path] = item
@@ -138,9 +138,9 @@ class Store:
         shelf = self._shelves.get(key)
         return shelf.forgotten if shelf else 0
 
-    async def changes(self, key: Key, since: int) -> AsyncIterator[Change]:
+    async def changes(self, key: Key, since: int) -> AsyncGenerator[Change, None]:
         """Yield every change after a revision, waiting for more for ever; ends with the task that reads it."""
-        shelf = self._shelves.setdefault(key, _Shelf(forgotten=self.revision))
+        shelf = self._shelves.setdefault(key, _Shelf())
         while True:
             for change in [found for found in shelf.changes if found.revision > since]:
                 since = change.revision

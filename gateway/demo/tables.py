@@ -36,6 +36,13 @@ def _shipped() -> dict[str, list[Obj]]:
 
 def columns(resource: Resource) -> list[Obj]:
     """Return the column definitions of a resource's table."""
+    if resource.group == "metrics.k8s.io":
+        quantities = [_column(word, "string", "quantity", 0, "") for word in ("cpu", "memory")]
+        return [
+            _column("Name", "string", "name", 0, _NAME),
+            *quantities,
+            _column("Window", "string", "duration", 0, ""),
+        ]
     known = _shipped().get(f"{resource.api_version}/{resource.plural}")
     if known is not None:
         return known
@@ -83,6 +90,9 @@ def _filtered(item: Obj, path: str) -> Any:
 
 
 def _cells(resource: Resource, item: Obj, now: datetime, width: int) -> list[Any]:
+    if resource.group == "metrics.k8s.io":
+        used = item["usage"] if "usage" in item else item["containers"][0]["usage"]
+        return [item["metadata"]["name"], used["cpu"], used["memory"], item["window"]]
     printer = PRINTERS.get((resource.group, resource.plural))
     if printer is not None:
         return printer(item, now)
@@ -92,9 +102,8 @@ def _cells(resource: Resource, item: Obj, now: datetime, width: int) -> list[Any
         return [name, *(_custom_cell(column, item, now) for column in printed)]
     created = item["metadata"].get("creationTimestamp", "")
     cells: list[Any] = [name]
-    for column in columns(resource)[1:width]:
-        cells.append({"Age": since(created, now), "Created At": created}.get(column["name"], ""))
-    return cells
+    known = {"Age": since(created, now), "Created At": created}
+    return [*cells, *(known.get(column["name"], "") for column in columns(resource)[1:width])]
 
 
 def partial(item: Obj) -> Obj:

@@ -3,7 +3,7 @@
 Knows the words of the real server's errors (meta/v1 Status, k8s.io/apimachinery api/errors), nothing of sockets.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,7 @@ class Call:
     def flag(self, name: str) -> bool:
         """Return a boolean query parameter as Go's query decoding reads it: present and neither 0 nor false."""
         values = self.query.get(name)
-        return bool(values) and values[0].lower() not in {"false", "0"}
+        return values is not None and values[:1] != () and values[0].lower() not in {"false", "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Answer:
     """One HTTP answer; a body that is an iterator is streamed in chunks."""
 
     status: int = 200
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncGenerator[bytes, None] = b""
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -186,7 +186,14 @@ def _replica_set(
 
 
 def stateful_set(
-    build: Builder, namespace: str, name: str, template: Obj, stories: Sequence[PodStory], *, storage: Obj, age: timedelta
+    build: Builder,
+    namespace: str,
+    name: str,
+    template: Obj,
+    stories: Sequence[PodStory],
+    *,
+    storage: Obj,
+    age: timedelta,
 ) -> Obj:
     """Make a StatefulSet with one claim per pod (their status is the caller's to set) and its pods."""
     labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "shop"}
@@ -262,7 +269,13 @@ def daemon_set(build: Builder, namespace: str, name: str, template: Obj, story: 
 
 
 def job(
-    build: Builder, namespace: str, name: str, template: Obj, stories: Sequence[PodStory], age: timedelta, backoff: int = 6
+    build: Builder,
+    namespace: str,
+    name: str,
+    template: Obj,
+    stories: Sequence[PodStory],
+    age: timedelta,
+    backoff: int = 6,
 ) -> Obj:
     """Make a Job with the pods it tried; it failed for good if none of them succeeded."""
     done = any(story.phase == "Succeeded" for story in stories)

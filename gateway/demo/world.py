@@ -56,7 +56,9 @@ def _nightly(build: Builder) -> None:
     last = build.at(6 * _HOUR)
     status = {"lastScheduleTime": last, "lastSuccessfulTime": last}
     metadata = {"name": "nightly-report", "namespace": "shop"}
-    build.add({"kind": "CronJob", "apiVersion": "batch/v1", "metadata": metadata, "spec": spec, "status": status}, 60 * _DAY)
+    build.add(
+        {"kind": "CronJob", "apiVersion": "batch/v1", "metadata": metadata, "spec": spec, "status": status}, 60 * _DAY
+    )
     job(build, "shop", "nightly-report-29376180", template, [stories.succeeded(REPORT, age=6 * _HOUR)], 6 * _HOUR)
 
 
@@ -124,13 +126,13 @@ def _west(build: Builder) -> None:
         "image-resizer", f"{_REGISTRY}/image-resizer:4.4.0", resources={"limits": {"cpu": "500m", "memory": "64Mi"}}
     )
     killed = stories.out_of_memory("image-resizer", resizer["image"], RESIZER, age=2 * _HOUR)
-    deployment(build, deployment_manifest("shop", "image-resizer", resizer, 1), [killed], age=12 * _DAY, rolled=2 * _HOUR)
+    deployment(
+        build, deployment_manifest("shop", "image-resizer", resizer, 1), [killed], age=12 * _DAY, rolled=2 * _HOUR
+    )
 
     storage = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "50Gi"}}}
     storage |= {"storageClassName": "fast-ssd"}
-    words = (
-        f"0/{count} nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
-    )
+    words = f"0/{count} nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
     waiting = stories.unschedulable(words, age=26 * _HOUR)
     template = container("warehouse", f"{_REGISTRY}/warehouse:2.2.0", resources=_SMALL)
     stateful_set(build, "shop", "warehouse", template, [waiting], storage=storage, age=26 * _HOUR)
@@ -141,7 +143,13 @@ def _west(build: Builder) -> None:
     )
     build.event(unbound, provisioning)
 
-    quota(build, "reports", "reports-quota", {"pods": "2", "requests.memory": "1Gi"}, {"pods": "2", "requests.memory": "256Mi"})
+    quota(
+        build,
+        "reports",
+        "reports-quota",
+        {"pods": "2", "requests.memory": "1Gi"},
+        {"pods": "2", "requests.memory": "256Mi"},
+    )
     exporter = _web("exporter", "1.1.0")
     refused = (
         'pods "exporter-z5h7k" is forbidden: exceeded quota: reports-quota, requested: pods=1, used: pods=2, '
@@ -157,7 +165,9 @@ _BREAK: dict[str, Callable[[Builder], None]] = {"east": _east, "west": _west}
 
 def shop(name: str, now: datetime) -> Builder:
     """Make the objects and logs of `east` or `west` as they are at this moment."""
-    nodes = tuple(f"{name}-{index}" for index in (("control-plane", "1", "2") if name == "east" else ("control-plane", "1")))
+    nodes = tuple(
+        f"{name}-{index}" for index in (("control-plane", "1", "2") if name == "east" else ("control-plane", "1"))
+    )
     build = Builder(now, nodes)
     infrastructure(build)
     for part, tag, count in (("storefront", "7.3.1", 3), ("cart", "2.6.0", 2)):
@@ -175,6 +185,7 @@ def furnish(cluster: EmbeddedCluster, name: str) -> None:
     now = datetime.now(UTC)
     build = shop(name, now)
     cluster.seed(build.items)
+    cluster.serve_metrics()
     for log in build.logs:
         lines = log.text.count("\n")
         step = timedelta(milliseconds=700)

@@ -1,42 +1,342 @@
-"""The boundary of writing: create, update, patch and delete, with dry runs, preconditions and field ownership."""
+"""The boundary of writing: create, update and patch, with dry runs, defaults, validation and field ownership."""
 
-from gateway.demo import reads
+import copy
+import uuid
+from dataclasses import dataclass
+
+import orjson
+
+from gateway.demo import bodies, crds, defaults, deletes, ownership, patches, reads, schema
 from gateway.demo.discovery import Resource
-from gateway.demo.reviews import read_body
+from gateway.demo.hooks import written
+from gateway.demo.ownership import Manager, Owned
 from gateway.demo.route import Route
+from gateway.demo.schema import TypeMismatchError
 from gateway.demo.state import State
-from gateway.demo.wire import Answer, Call, already_exists, method_not_allowed
+from gateway.demo.store import timestamp
+from gateway.demo.validation import option, validate
+from gateway.demo.wire import (
+    MODIFIED,
+    Answer,
+    Call,
+    Obj,
+    StatusError,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+)
+
+_GENERATED = "bcdfghjklmnpqrstvwxz2456789"
+_COUNTED = {
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+    ("apps", "daemonsets"),
+    ("batch", "jobs"),
+    ("batch", "cronjobs"),
+    ("networking.k8s.io", "ingresses"),
+    ("networking.k8s.io", "networkpolicies"),
+    ("policy", "poddisruptionbudgets"),
+    ("", "pods"),
+    ("", "replicationcontrollers"),
+    crds.KEY,
+}
+"""Resources whose generation counts the changes of their spec; custom resources do too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write and what its query says of it."""
+
+    state: State
+    resource: Resource
+    asked: Route
+    call: Call
+
+    @property
+    def dry(self) -> bool:
+        """Say whether nothing is to be stored."""
+        return "dryRun" in self.call.query
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace written to, nothing for cluster-scoped resources."""
+        return self.asked.namespace if self.resource.namespaced else ""
+
+    def manager(self, operation: str = "Update") -> Manager:
+        """Return who writes: the fieldManager parameter, else what the User-Agent starts with."""
+        agent = self.call.header("user-agent").partition("/")[0] or "unknown"
+        name = self.call.param("fieldManager") or agent
+        return Manager(name, operation, self.resource.api_version, self.asked.subresource)
+
+    def check_options(self, kind: str) -> None:
+        """Raise StatusError 422 for a dryRun that is not All."""
+        option(kind, "dryRun", self.call.query.get("dryRun", ()), ("All",), listed=True)
 
 
 def create(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
     """Create an object."""
-    body = read_body(call, resource.kind)
-    metadata = {**body["metadata"], **({"namespace": asked.namespace} if resource.namespaced else {})}
-    if state.store.get(resource.key, metadata.get("namespace", ""), metadata["name"]):
+    write = Write(state, resource, asked, call)
+    write.check_options("CreateOptions")
+    body = bodies.decode(call, resource)
+    body, headers = bodies.fitted(body, resource, call)
+    made = make(write, body)
+    owned = ownership.update(
+        schema.of_resource(resource), ownership.skeleton(resource), made, {}, write.manager(), timestamp()
+    )
+    answer = reads.show(resource, store(write, made, owned), call, 201)
+    return Answer(answer.status, answer.body, answer.content_type, headers)
+
+
+def make(write: Write, body: Obj) -> Obj:
+    """Return a new object, complete and valid; raises StatusError for what can't be created."""
+    resource, metadata = write.resource, dict(body["metadata"])
+    if metadata.get("namespace") and metadata["namespace"] != write.namespace:
+        words = "the namespace of the provided object does not match the namespace sent on the request"
+        raise bad_request(words)
+    if resource.namespaced:
+        metadata["namespace"] = write.namespace
+    if not metadata.get("name"):
+        if not metadata.get("generateName"):
+            cause = ("FieldValueRequired", "metadata.name", "Required value: name or generateName is required")
+            raise invalid(resource.kind, resource.group, "", [cause])
+        ending = "".join(_GENERATED[byte % len(_GENERATED)] for byte in uuid.uuid4().bytes[:5])
+        metadata["name"] = metadata["generateName"] + ending
+    _check_namespace(write)
+    for name in ("resourceVersion", "selfLink", "deletionTimestamp", "managedFields"):
+        metadata.pop(name, None)
+    metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
+    if resource.key in _COUNTED or resource.custom is not None:
+        metadata["generation"] = 1
+    item = copy.deepcopy({**body, "metadata": metadata})
+    if "status" in resource.subresources:
+        item.pop("status", None)
+    item = finished(write, item, None)
+    if write.state.store.get(resource.key, write.namespace, metadata["name"]):
         raise already_exists(resource.plural, resource.group, metadata["name"])
-    return reads.show(resource, state.store.put(resource.key, {**body, "metadata": metadata}), call, 201)
+    return item
+
+
+def _check_namespace(write: Write) -> None:
+    if not write.resource.namespaced:
+        return
+    home = write.state.store.get(("", "namespaces"), "", write.namespace)
+    if home is None:
+        raise not_found("namespaces", "", write.namespace)
+    if home["metadata"].get("deletionTimestamp"):
+        why = f"unable to create new content in namespace {write.namespace} because it is being terminated"
+        raise forbidden(write.resource.plural, write.resource.group, "", why)
+
+
+def finished(write: Write, item: Obj, before: Obj | None) -> Obj:
+    """Complete and check an object about to be written; the caller owns it."""
+    resource = write.resource
+    if resource.custom is not None:
+        item = crds.fill(crds.schema_of(resource), item)
+        validate(item, resource.group, before)
+        crds.validate(resource, item)
+        return item
+    item = schema.pruned(schema.of_resource(resource), item)
+    if resource.key == crds.KEY:
+        crds.complete(item)
+        crds.check(item)
+    else:
+        defaults.complete(item)
+        if resource.kind == "Service" and resource.group == "":
+            held = (before or {}).get("spec") or {}
+            if held.get("clusterIP") and item["spec"].get("clusterIP") is None:
+                item["spec"]["clusterIP"] = held["clusterIP"]
+            defaults.allocate(item, write.state.store.revision)
+    validate(item, resource.group, before)
+    return item
+
+
+def store(write: Write, item: Obj, owned: dict[Manager, Owned]) -> Obj:
+    """Store an object with its owners, or only return it on a dry run."""
+    metadata = {**item["metadata"], "managedFields": ownership.write_managers(owned)}
+    if not metadata["managedFields"]:
+        del metadata["managedFields"]
+    item = {**item, "metadata": metadata}
+    if write.dry:
+        return item
+    stored = write.state.store.put(write.resource.key, item)
+    written(write.state, write.resource, stored)
+    deletes.finalized(write.state, write.resource, stored)
+    return stored
 
 
 def update(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
     """Replace an object."""
+    write = Write(state, resource, asked, call)
+    write.check_options("UpdateOptions")
+    body = bodies.decode(call, resource)
     before = reads.find(state, resource, asked)
-    body = read_body(call, resource.kind)
-    metadata = {**before["metadata"], **body["metadata"]}
-    return reads.show(resource, state.store.put(resource.key, {**body, "metadata": metadata}), call)
+    body, headers = bodies.fitted(body, resource, call)
+    answer = reads.show(resource, replace(write, before, body), call)
+    return Answer(answer.status, answer.body, answer.content_type, headers)
+
+
+def _identity(write: Write, before: Obj, after: Obj) -> Obj:
+    """Return the new metadata with what no writer may change; raises StatusError where one tried."""
+    resource, old, new = write.resource, before["metadata"], dict(after["metadata"])
+    name = old["name"]
+    if new.get("name", name) != name:
+        raise bad_request(f"the name of the object ({new['name']}) does not match the name on the URL ({name})")
+    if new.get("namespace", old.get("namespace")) != old.get("namespace"):
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    if new.get("uid", old["uid"]) != old["uid"]:
+        text = f"Precondition failed: UID in precondition: {new['uid']}, UID in object meta: {old['uid']}"
+        raise conflict(resource.plural, resource.group, name, text)
+    version = new.get("resourceVersion", "")
+    if version and not version.isdigit():
+        raise StatusError(500, f'strconv.ParseUint: parsing "{version}": invalid syntax', reason="")
+    if not version and resource.custom is not None and write.asked.verb == "update":
+        words = "Invalid value: 0: must be specified for an update"
+        raise invalid(resource.plural, resource.group, name, [("FieldValueInvalid", "metadata.resourceVersion", words)])
+    if version and version != old["resourceVersion"]:
+        raise conflict(resource.plural, resource.group, name, MODIFIED)
+    kept = ("name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "resourceVersion")
+    for field in (*kept, "deletionGracePeriodSeconds", "generateName"):
+        new.pop(field, None)
+        if field in old:
+            new[field] = old[field]
+    return new
+
+
+def replace(write: Write, before: Obj, after: Obj, owned: dict[Manager, Owned] | None = None) -> Obj:
+    """Store an object's next state; without owners given, what it changes becomes the writer's."""
+    resource = write.resource
+    metadata = _identity(write, before, after)
+    sent = metadata.pop("managedFields", None)
+    item = copy.deepcopy({**after, "metadata": metadata})
+    if write.asked.subresource == "status":
+        labels = {name: before["metadata"][name] for name in ("labels", "annotations") if name in before["metadata"]}
+        kept = {**metadata, **labels}
+        item = {**before, "metadata": kept, **({"status": item["status"]} if "status" in item else {})}
+    elif "status" in resource.subresources:
+        item = {key: value for key, value in item.items() if key != "status"}
+        if "status" in before:
+            item["status"] = before["status"]
+        item = finished(write, item, before)
+    else:
+        item = finished(write, item, before)
+    bare = _bare(item)
+    if bare.get("spec") != before.get("spec") and "generation" in before["metadata"]:
+        item["metadata"]["generation"] = before["metadata"]["generation"] + 1
+    managers = ownership.read_managers(before) if sent not in ([], [{}]) else {}
+    if owned is None:
+        owned = ownership.update(
+            schema.of_resource(resource), _bare(before), bare, managers, write.manager(), timestamp()
+        )
+    same = _bare(before) == bare and ownership.write_managers(owned) == ownership.write_managers(managers)
+    return before if same else store(write, item, owned)
+
+
+def _bare(item: Obj) -> Obj:
+    hidden = {"managedFields", "resourceVersion", "generation"}
+    return {**item, "metadata": {key: value for key, value in item["metadata"].items() if key not in hidden}}
 
 
 def patch(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
-    """Patch an object."""
-    raise method_not_allowed()
+    """Patch an object by whichever of the four kinds of patch; an apply may create it."""
+    write = Write(state, resource, asked, call)
+    write.check_options("PatchOptions")
+    kind = bodies.content_type(call)
+    if kind == bodies.APPLY:
+        return _apply(write)
+    known = (bodies.JSON_PATCH, bodies.MERGE, bodies.STRATEGIC)
+    if kind not in known:
+        raise StatusError(415, "415: Unsupported Media Type", details={})
+    if kind == bodies.STRATEGIC and resource.custom is not None:
+        words = ", ".join((bodies.JSON_PATCH, bodies.MERGE, bodies.APPLY))
+        start = "the body of the request was in an unknown format - accepted media types include: "
+        raise StatusError(415, start + words)
+    before = reads.find(state, resource, asked)
+    after, headers = patched(write, before, kind)
+    answer = reads.show(resource, replace(write, before, after), call)
+    return Answer(answer.status, answer.body, answer.content_type, headers)
 
 
-def delete(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
-    """Delete an object."""
-    item = reads.find(state, resource, asked)
-    state.store.remove(resource.key, asked.namespace if resource.namespaced else "", asked.name)
-    return reads.show(resource, item, call)
+def patched(write: Write, before: Obj, kind: str) -> tuple[Obj, dict[str, str]]:
+    """Return an object with the call's patch applied, and the Warning header about unknown fields."""
+    try:
+        document = orjson.loads(write.call.body)
+    except orjson.JSONDecodeError as error:
+        words = "unexpected end of JSON input" if "EOF" in str(error) or "end" in str(error) else str(error)
+        raise bad_request(f"error decoding patch: {words}") from None
+    if kind == bodies.JSON_PATCH:
+        after = patches.json_patch(before, document)
+    elif kind == bodies.MERGE:
+        after = patches.merge(before, document)
+    else:
+        after = patches.strategic(schema.of_resource(write.resource), before, document)
+    return bodies.fitted(bodies.typed(after, write.resource), write.resource, write.call)
 
 
-def delete_collection(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
-    """Delete all that a selector selects."""
-    raise method_not_allowed()
+def applied_config(write: Write) -> Obj:
+    """Return the configuration an apply sends; raises StatusError 400, 422, or the 500 of a field not in the schema."""
+    call, resource, asked = write.call, write.resource, write.asked
+    if not call.param("fieldManager"):
+        cause = ("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")
+        raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
+    config = bodies.first_document(call.body)
+    if not isinstance(config, dict):
+        raise bad_request("error decoding YAML: the body is not an object")
+    if (config.get("apiVersion"), config.get("kind")) != (resource.api_version, resource.kind):
+        shown = f"{'/' if '/' not in str(config.get('apiVersion', '')) else ''}{config.get('apiVersion') or ''}"
+        raise bad_request(f"invalid object type: {shown}, Kind={config.get('kind') or ''}")
+    metadata = config.get("metadata") or {}
+    if metadata.get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    if not metadata.get("name"):
+        raise bad_request(
+            f"the name of the object ({asked.name} based on URL) was undeterminable: name must be provided"
+        )
+    if metadata["name"] != asked.name:
+        raise bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({asked.name})"
+        )
+    if metadata.get("namespace", write.namespace) != write.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    kind = schema.of_resource(resource)
+    try:
+        schema.check(kind, config)
+    except TypeMismatchError as error:
+        who = f"{metadata.get('namespace', '')}/{metadata['name']}; {resource.api_version}, Kind={resource.kind}"
+        raise StatusError(500, f"failed to create typed patch object ({who}): {error}", reason="") from None
+    slim: Obj = schema.pruned(kind, config)
+    return slim
+
+
+def _apply(write: Write) -> Answer:
+    resource, call = write.resource, write.call
+    kind = schema.of_resource(resource)
+    before = write.state.store.get(resource.key, write.namespace, write.asked.name)
+    config = applied_config(write)
+    now, manager = timestamp(), write.manager("Apply")
+    if before is None:
+        if write.asked.subresource:
+            raise not_found(resource.plural, resource.group, write.asked.name)
+        result, owned = ownership.apply(kind, {"metadata": {}}, config, manager, force=False, now=now)
+        return reads.show(resource, store(write, make(write, result), owned), call, 201)
+    version = config["metadata"].get("resourceVersion")
+    if version and version != before["metadata"]["resourceVersion"]:
+        raise conflict(resource.plural, resource.group, write.asked.name, MODIFIED)
+    if config["metadata"].get("uid", before["metadata"]["uid"]) != before["metadata"]["uid"]:
+        words = f'Invalid value: "{config["metadata"]["uid"]}": field is immutable'
+        raise invalid(resource.kind, resource.group, write.asked.name, [("FieldValueInvalid", "metadata.uid", words)])
+    result, owned = ownership.apply(
+        kind, _bare(before) | {"metadata": before["metadata"]}, config, manager, force=call.flag("force"), now=now
+    )
+    if "status" in resource.subresources and not write.asked.subresource:
+        owned = _without_status(owned, manager)
+    return reads.show(resource, replace(write, before, result, owned), call)
+
+
+def _without_status(owned: dict[Manager, Owned], manager: Manager) -> dict[Manager, Owned]:
+    mine = owned[manager]
+    kept = frozenset(path for path in mine.fields if path[0] != "f:status")
+    return {**owned, manager: Owned(kept, mine.time)}
