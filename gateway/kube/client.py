@@ -72,6 +72,9 @@ class ApiServer:
 
     def __init__(self, address: Address, tls: ssl.SSLContext, timeouts: Timeouts, *, connections: int) -> None:
         """Open nothing yet: connections come with the first calls, at most `connections` of them."""
+        self.address = address
+        self.tls = tls
+        self.timeouts = timeouts
         self._base = address.url
         self._server_hostname = address.tls_server_name or None
         self._timeout = aiohttp.ClientTimeout(
@@ -132,7 +135,7 @@ class ApiServer:
             ) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     async def close(self) -> None:
         """Close every connection; calls in flight end as unreachable."""
@@ -156,7 +159,7 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _unreachable(error: Exception) -> Unreachable:
+def unreachable(error: Exception) -> Unreachable:
     """Say what failed without addresses or certificate contents, which an agent can do nothing with."""
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
