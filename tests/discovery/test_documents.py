@@ -219,7 +219,7 @@ def test_core_and_groups_do_not_mix() -> None:
 def test_repetitions_count_once() -> None:
     """A version or a type that is listed again changes nothing."""
     document = grouped(entry(), entry(scope="Cluster"))
-    document["items"] += deepcopy(document["items"])
+    document["items"] += grouped(entry(scope="Cluster"), entry("gadgets"))["items"]
 
     (found,) = types_of(document)
     assert found.namespaced
