@@ -11,7 +11,9 @@ import structlog
 from quart import Quart
 
 from gateway import __version__
+from gateway.access.confirmation import Confirmation
 from gateway.access.continuation import Continuation
+from gateway.access.plans import Plans, UsedInMemory
 from gateway.access.session import Access
 from gateway.admin import Readiness, admin_listener, create_admin_app
 from gateway.clusters.pool import Pool
@@ -64,9 +66,9 @@ def create_app(settings: Settings | None = None) -> Quart:
     pool.when_retired(discovery.forget, identity.forget)
     access = Access(pool, discovery, identity, metrics, log_audit)
     sealing_key = os.urandom(32)
-    server = create_server(
-        access, all_tools(Continuation(sealing_key)), version=__version__, sealing_keys=[sealing_key]
-    )
+    confirmation = Confirmation(Plans([sealing_key], UsedInMemory(time.monotonic), time.time))
+    tools = all_tools(Continuation(sealing_key), confirmation)
+    server = create_server(access, tools, version=__version__, sealing_keys=[sealing_key])
     managers = Managers.of(server)
     listen = settings.listen
     endpoint = McpEndpoint(

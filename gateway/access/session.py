@@ -133,6 +133,10 @@ class ClusterSession:
         except Unreachable as error:
             raise self._unavailable(error) from error
 
+    def renew_catalog(self) -> None:
+        """Have the cluster asked again what it serves, because this call changed it."""
+        self._access.discovery.renew(self._lease.key)
+
     async def request(self, request: Request, kind: ResourceType, *, max_bytes: int = MAX_ANSWER) -> Answer:
         """Send one Kubernetes request with the caller's token, if the policy lets it out.
 

@@ -2,11 +2,18 @@
 
 from typing import Any
 
+from gateway.access.confirmation import Confirmation
 from gateway.access.continuation import Continuation
-from gateway.tools import resource_get, resource_list, resource_types
+from gateway.tools import resource_apply, resource_delete, resource_get, resource_list, resource_types
 from gateway.tools.tool import Tool
 
 
-def all_tools(continuation: Continuation) -> tuple[Tool[Any], ...]:
+def all_tools(continuation: Continuation, confirmation: Confirmation) -> tuple[Tool[Any], ...]:
     """Return every tool, in the order in which they are offered."""
-    return (resource_types.TOOL, resource_list.tool(continuation), resource_get.TOOL)
+    return (
+        resource_types.TOOL,
+        resource_list.tool(continuation),
+        resource_get.TOOL,
+        resource_apply.tool(confirmation),
+        resource_delete.tool(confirmation),
+    )

@@ -1,0 +1,253 @@
+"""Boundary between an object of a manifest and server-side apply (KEP-555): tried, then written as tried."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+import orjson
+
+from gateway.access.session import ClusterSession
+from gateway.errors import BadArgument, GatewayError, NotOffered, Refused
+from gateway.kube.client import Answer
+from gateway.kube.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    InvalidToken,
+    NotFound,
+    ServerFault,
+    Throttled,
+)
+from gateway.kube.paths import attributes_of
+from gateway.kube.request import Request
+from gateway.kube.types import ResourceType
+from gateway.policy.rules import check
+from gateway.tools.difference import addition, difference, without_noise
+from gateway.tools.explain import explain
+from gateway.tools.manifests import Document
+from gateway.tools.naming import shown
+from gateway.tools.shaping import parse
+
+FIELD_MANAGER: Final = "kube-mcp-gateway"
+CRD: Final = ("apiextensions.k8s.io", "customresourcedefinitions")
+NAMESPACE: Final = ("", "namespaces")
+_APPLY: Final = "application/apply-patch+yaml"
+_AT_ONCE: Final = 8
+"""Documents that are tried at a time."""
+_SETTLES: Final = 10.0
+"""Seconds in which a new kind or namespace becomes usable."""
+_PAUSE: Final = 0.1
+_MOST_RETRIES: Final = 5
+_LEARNED: Final = {"uid", "resourceVersion"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A document with the type it means and its namespace; `awaits` says why it can't be tried before it is written."""
+
+    document: Document
+    kind: ResourceType
+    namespace: str
+    awaits: str = ""
+
+    @property
+    def named(self) -> str:
+        """Kind, namespace and name, for a line about it."""
+        document = self.document
+        return f"{shown(document.kind)} {self.namespace + '/' if self.namespace else ''}{shown(document.name)}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Group and plural."""
+        return self.kind.group, self.kind.plural
+
+    def request(self, *, force: bool, dry_run: bool, live: dict[str, Any] | None = None) -> Request:
+        """Return the apply request; with `live`, it holds only while that is the object's state."""
+        content = self.document.content
+        metadata = dict(content["metadata"])
+        if self.namespace:
+            metadata["namespace"] = self.namespace
+        if live is not None:
+            metadata |= {key: live["metadata"][key] for key in _LEARNED if key in live["metadata"]}
+        query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
+        query += [("force", "true")] if force else []
+        query += [("dryRun", "All")] if dry_run else []
+        return replace(
+            self._request("patch"),
+            query=tuple(query),
+            body=orjson.dumps({**content, "metadata": metadata}),
+            content_type=_APPLY,
+        )
+
+    def reading(self) -> Request:
+        """Return the request that reads the live object."""
+        return self._request("get")
+
+    def _request(self, verb: Literal["get", "patch"]) -> Request:
+        kind = self.kind
+        return Request(
+            verb=verb,
+            group=kind.group,
+            version=kind.version,
+            resource=kind.plural,
+            namespace=self.namespace,
+            name=self.document.name,
+        )
+
+
+Outcome = Literal["created", "changed", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What applying a document would do; with an `error` it would fail. `live` is None where there is nothing yet."""
+
+    target: Target
+    outcome: Outcome = "unchanged"
+    lines: tuple[str, ...] = ()
+    live: dict[str, Any] | None = field(default=None, repr=False)
+    warning: str = ""
+    error: GatewayError | None = None
+
+    @property
+    def met(self) -> list[Any]:
+        """What the word of a person or a plan is about: which object, in what state but for its status."""
+        live = self.live
+        return [live["metadata"].get("uid"), without_noise(live)] if live is not None else []
+
+
+async def preview(session: ClusterSession, targets: Iterable[Target], *, force: bool) -> list[Preview]:
+    """Try each target on the server, without writing; what would fail is in its preview.
+
+    Raises:
+        ClusterUnavailable: The cluster can't be asked.
+        InvalidToken: It no longer accepts the token.
+    """
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(target: Target) -> Preview:
+        async with slots:
+            try:
+                return await _tried(session, target, force=force)
+            except InvalidToken:
+                raise
+            except (ApiError, BadArgument, NotOffered, Refused) as error:
+                return Preview(target, error=error)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(target)) for target in targets]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+    return [task.result() for task in tasks]
+
+
+async def _tried(session: ClusterSession, target: Target, *, force: bool) -> Preview:
+    if target.awaits:
+        request = target.request(force=force, dry_run=True)
+        # It is not sent before something else was written, so the policy is asked now.
+        check(session.cluster.policy, attributes_of("patch", request.path()), namespaced=target.kind.namespaced)
+        return Preview(target, "created", tuple(addition(target.document.content)))
+    live = await _live(session, target)
+    answer = await session.request(target.request(force=force, dry_run=True), target.kind)
+    warning = _warning(answer)
+    if live is None:
+        return Preview(target, "created", tuple(addition(target.document.content)), warning=warning)
+    lines = tuple(difference(live, await parse(answer.body)))
+    return Preview(target, "changed" if lines else "unchanged", lines, live, warning)
+
+
+async def _live(session: ClusterSession, target: Target) -> dict[str, Any] | None:
+    try:
+        return await parse((await session.request(target.reading(), target.kind)).body)
+    except NotFound:
+        return None
+
+
+def _warning(answer: Answer) -> str:
+    """Return the text of the API server's warning (KEP-1693), such as a deprecation."""
+    _, quote, rest = answer.headers.get("warning", "").partition('"')
+    return shown(rest.rpartition('"')[0].replace('\\"', '"')[:80]) if quote else ""
+
+
+async def write(session: ClusterSession, tried: Preview, *, force: bool) -> Outcome:
+    """Write what was tried, if the object is still what it was then; wait a moment for a new kind or namespace.
+
+    Raises:
+        GatewayError: It was not written; or, if the cause is Unreachable with `sent`, it may have been.
+    """
+    target, live = tried.target, tried.live
+    until = asyncio.get_running_loop().time() + _SETTLES
+    retries = 0
+    while True:
+        try:
+            answer = await session.request(target.request(force=force, dry_run=False, live=live), target.kind)
+        except (NotFound, Throttled, Forbidden) as error:
+            if not target.awaits or not _settles(error) or asyncio.get_running_loop().time() > until:
+                raise
+            await asyncio.sleep(_PAUSE)
+        except Conflict as error:
+            retries += 1
+            if live is None or error.causes or retries > _MOST_RETRIES:
+                raise
+            # A new resourceVersion may come of a status alone, which nobody was asked about.
+            now = await _live(session, target)
+            if now is None or without_noise(now) != without_noise(live):
+                raise
+            live = now
+        else:
+            return "created" if answer.status == _CREATED else "changed"
+
+
+_CREATED: Final = 201
+
+
+def _settles(error: ApiError) -> bool:
+    return not isinstance(error, Forbidden) or "service account" in error.message
+
+
+def words(error: GatewayError) -> str:
+    """Return why applying a document fails, and what to do about it."""
+    said = " ".join(error.message.split()).rstrip(". ")
+    match error:
+        case Conflict(causes=causes) if causes:
+            fields: dict[str, list[str]] = {}
+            for cause in causes:
+                fields.setdefault(cause.message, []).append(cause.field)
+            listed = "; ".join(f"{who} ({', '.join(paths)})" for who, paths in fields.items())
+            return f"{listed}. Leave these fields out, or have that manager changed"
+        case Conflict():
+            return f"it has changed meanwhile ({said}). Look at it again; leave resourceVersion and uid out"
+        case ServerFault() if "typed patch object" in said or "not declared in schema" in said:
+            return f"it does not fit its kind: {said.partition('): ')[2] or said}"
+        case Forbidden() if 'User "' not in said:
+            return f"admission refuses it: {said}"
+        case Invalid() if "does not support dry run" in said:
+            return f"{said}, so the change can't be shown before it is made, and is not made. Tell a person"
+        case NotFound() if said.startswith('namespaces "'):
+            return f"{said}: correct the namespace, or put a Namespace into the manifest"
+        case Invalid():
+            return said
+        case _:
+            return explain(error).rstrip(". ")
+
+
+def defined_by(documents: Collection[Document]) -> dict[tuple[str, str], ResourceType]:
+    """Return the types that the manifest's own CustomResourceDefinitions define, by (apiVersion, kind)."""
+    found: dict[tuple[str, str], ResourceType] = {}
+    for document in documents:
+        if document.kind != "CustomResourceDefinition" or not document.api_version.startswith(f"{CRD[0]}/"):
+            continue
+        match document.content.get("spec"):
+            case {"group": str(group), "names": {"kind": str(kind), "plural": str(plural)}, "versions": list(versions)}:
+                namespaced = document.content["spec"].get("scope") == "Namespaced"
+                for version in versions:
+                    if isinstance(version, dict) and isinstance(name := version.get("name"), str):
+                        verbs = frozenset({"get", "patch"})
+                        defined = ResourceType(group, name, plural, kind, kind.lower(), namespaced, verbs)
+                        found[defined.api_version, kind] = defined
+            case _:
+                continue
+    return found

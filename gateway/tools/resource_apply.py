@@ -1,0 +1,324 @@
+"""The tool `resource_apply`: server-side apply of a manifest, seen and confirmed before anything is written."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final
+
+import orjson
+from pydantic import Field, StringConstraints
+
+from gateway.access.confirmation import Confirmation, Proposal
+from gateway.access.questions import Question
+from gateway.access.session import ClusterSession
+from gateway.discovery.catalog import Catalog
+from gateway.discovery.resolve import One, Unknown, by_api_version, resolve
+from gateway.errors import BadArgument, ClusterUnavailable, GatewayError, NotOffered, Refused
+from gateway.kube.errors import Unreachable
+from gateway.kube.types import ResourceType
+from gateway.policy.rules import is_restricted, kind_is_offered
+from gateway.tools.applying import CRD, NAMESPACE, Outcome, Preview, Target, defined_by, preview, words, write
+from gateway.tools.difference import fitting
+from gateway.tools.manifests import Document, parse_manifest
+from gateway.tools.naming import shown
+from gateway.tools.tool import Arguments, Tool
+
+NAME: Final = "resource_apply"
+_TRYING: Final = 45.0
+"""Seconds for trying everything."""
+_WRITING: Final = 60.0
+"""Seconds for writing everything; what was not begun by then is left."""
+_SECONDS: Final = 120.0
+_QUESTION: Final = 2400
+"""Bytes of difference that a person is shown: about two screens."""
+_QUESTION_PARTS: Final = 20
+_HEAD: Final = 1024
+"""Bytes kept free for what is around the difference."""
+
+
+class ApplyArguments(Arguments):
+    """Arguments of `resource_apply`."""
+
+    manifest: Annotated[
+        Annotated[str, StringConstraints(strip_whitespace=False, max_length=8 * 1024 * 1024)] | dict[str, Any],
+        Field(description="YAML, several documents allowed, or one object"),
+    ]
+    namespace: Annotated[str | None, Field(description="for objects that name none")] = None
+    dry_run: Annotated[bool, Field(description="only show the difference")] = False
+    force: Annotated[bool, Field(description="take over fields of other managers")] = False
+    plan: Annotated[str | None, Field(description="from the first call, if it gave one")] = None
+
+
+class WouldFail(GatewayError):
+    """The API server or the policy refused a document when it was tried; nothing was written."""
+
+    outcome = "invalid"
+
+
+class PartlyApplied(GatewayError):
+    """Some of the manifest was written, or may have been; the text says exactly what."""
+
+    outcome = "partial"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTool:
+    """`resource_apply` with what confirms it."""
+
+    confirmation: Confirmation
+
+    async def run(self, session: ClusterSession, arguments: ApplyArguments) -> str:
+        """Try each document, show the difference, and write after the word that the policy wants."""
+        force = arguments.force
+        if force and not session.cluster.policy.force:
+            raise Refused(
+                "The gateway's policy for this cluster does not allow force. Call again without it to see which "
+                "manager owns which field. Nothing was written."
+            )
+        documents = await asyncio.to_thread(parse_manifest, arguments.manifest)
+        targets, note = await _targets(session, documents, arguments.namespace)
+        previews = await _previews(session, targets, force=force)
+        view = _View(session, previews, note)
+        if arguments.dry_run:
+            return view.text("Nothing was written: this was a dry run.")
+        if all(each.outcome == "unchanged" for each in previews):
+            return view.text("Nothing was written: the cluster has all of this already.")
+        proposal = Proposal(
+            NAME,
+            asked=_canonical([force, [[each.named, each.document.content] for each in targets]]),
+            met=_canonical([each.met for each in previews]),
+            message=view.question(force=force),
+            done="written",
+        )
+        verdict = await self.confirmation.ask(session, proposal, arguments.plan)
+        if not verdict.go:
+            return view.text(verdict.text)
+        await _write(session, previews, force=force)
+        return view.text("", written=True, whole=not verdict.shown)
+
+
+def _canonical(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+async def _targets(
+    session: ClusterSession, documents: tuple[Document, ...], namespace: str | None
+) -> tuple[list[Target], str]:
+    """Resolve every document by apiVersion and kind, and give each that needs one a namespace."""
+    defined = {
+        key: kind
+        for key, kind in defined_by(documents).items()
+        if not is_restricted(session.cluster.policy, kind.group, kind.plural)
+        and kind_is_offered(session.cluster.policy, kind.group, kind.plural)
+    }
+    catalog = await session.catalog()
+    if _unknown(catalog, defined, documents):
+        # A kind may be younger than the catalog: look once more.
+        catalog = await session.catalog(refresh=True)
+    if unknown := _unknown(catalog, defined, documents):
+        lines = [_no_such_kind(session, catalog, document) for document in unknown[:5]]
+        raise NotOffered("\n".join([*lines, "Nothing was written."]))
+    found: list[tuple[Document, ResourceType, str]] = []
+    for document in documents:
+        kind = by_api_version(catalog, document.api_version, document.kind)
+        awaits = "" if kind else "this manifest brings its kind"
+        found.append((document, kind or defined[document.api_version, document.kind], awaits))
+    without = [document for document, kind, _ in found if kind.namespaced and not document.namespace]
+    used, note = _namespace(session, without, namespace) if without else ("", "")
+    targets = [
+        Target(document, kind, (document.namespace or used) if kind.namespaced else "", awaits)
+        for document, kind, awaits in found
+    ]
+    twice = [named for named, count in Counter((each.key, each.named) for each in targets).items() if count > 1]
+    if twice:
+        raise BadArgument(f"{twice[0][1]} stands in the manifest more than once. Nothing was written.")
+    return targets, note
+
+
+def _unknown(
+    catalog: Catalog, defined: dict[tuple[str, str], ResourceType], documents: Iterable[Document]
+) -> list[Document]:
+    return [
+        document
+        for document in documents
+        if by_api_version(catalog, document.api_version, document.kind) is None
+        and (document.api_version, document.kind) not in defined
+    ]
+
+
+def _no_such_kind(session: ClusterSession, catalog: Catalog, document: Document) -> str:
+    typed = f"{document.api_version}/{document.kind}"
+    if document.api_version in catalog.broken:
+        return f"{document.api_version} can't be read on this cluster at the moment ({document.where})."
+    match = resolve(catalog, document.kind)
+    if isinstance(match, Unknown):
+        near = match.nearest
+    else:
+        near = (match.type,) if isinstance(match, One) else match.candidates
+    names = ", ".join(f"{kind.api_version}/{kind.kind}" for kind in near)
+    hint = f"Did you mean {names}?" if names else "Call resource_types to see what it serves."
+    return f"Cluster {session.cluster.shown} serves no {shown(typed)!r} ({document.where}). {hint}"
+
+
+def _namespace(session: ClusterSession, without: list[Document], given: str | None) -> tuple[str, str]:
+    """Return the namespace for documents that name none, and what the answer says about it."""
+    if given:
+        return given, ""
+    names = ", ".join(f"{shown(document.kind)} {shown(document.name)}" for document in without[:3])
+    more = f" and {len(without) - 3} more" if len(without) > 3 else ""  # noqa: PLR2004  # three are named
+    question = Question("namespace", f"Cluster {session.cluster.shown}: which namespace for {names}{more}?")
+    answer = (session.answers.ask(question) or "").strip()
+    if answer:
+        return answer, f"namespace {shown(answer)} as answered"
+    return "default", "namespace default, because neither the manifest nor `namespace` names one"
+
+
+async def _previews(session: ClusterSession, targets: Sequence[Target], *, force: bool) -> list[Preview]:
+    """Try everything, in the order in which it would be written.
+
+    Raises:
+        GatewayError: Something would fail; nothing was written.
+    """
+    first = [each for key in (NAMESPACE, CRD) for each in targets if each.key == key]
+    try:
+        async with asyncio.timeout(_TRYING):
+            previews = await preview(session, first, force=force)
+            new = {(each.target.key, each.target.document.name) for each in previews if each.outcome == "created"}
+            changed = {each.target.document.name for each in previews if each.outcome != "unchanged"}
+            rest = [
+                replace(each, awaits=each.awaits or "this manifest brings its namespace")
+                if (NAMESPACE, each.namespace) in new
+                else each
+                for each in targets
+                if each.key not in {NAMESPACE, CRD}
+            ]
+            tried = await preview(session, rest, force=force)
+            # What does not fit a kind as it is may fit it as this manifest makes it.
+            again = [
+                replace(each.target, awaits="this manifest changes its kind")
+                for each in tried
+                if each.error is not None and f"{each.target.kind.plural}.{each.target.kind.group}" in changed
+            ]
+            redone = {id(each.target.document): each for each in await preview(session, again, force=force)}
+            previews += [redone.get(id(each.target.document), each) for each in tried]
+    except TimeoutError as error:
+        raise GatewayError(
+            f"Trying the documents took over {_TRYING:g} s. Nothing was written. Apply fewer at a time."
+        ) from error
+    failing = [each for each in previews if each.error is not None]
+    if failing:
+        lines = [
+            f"{each.target.named} ({each.target.document.where}): {words(each.error)}."
+            for each in failing[:10]
+            if each.error is not None
+        ]
+        count = f"{len(failing)} of {len(previews)} documents would fail"
+        raise WouldFail("\n".join([f"cluster {session.cluster.shown} · nothing was written: {count}", *lines]))
+    return previews
+
+
+async def _write(session: ClusterSession, previews: Sequence[Preview], *, force: bool) -> None:
+    """Write what was tried, in order, up to the first failure.
+
+    Raises:
+        PartlyApplied: Not everything was written.
+    """
+    due = [each for each in previews if each.outcome != "unchanged"]
+    done: list[str] = []
+    deadline = asyncio.get_running_loop().time() + _WRITING
+    for number, each in enumerate(due):
+        try:
+            async with asyncio.timeout_at(deadline):
+                outcome = await write(session, each, force=force)
+        except (GatewayError, TimeoutError) as error:
+            raise _stopped(session, done, each, error, due[number + 1 :]) from error
+        finally:
+            if each.target.key == CRD:
+                session.renew_catalog()
+        done.append(f"{outcome} {each.target.named}")
+        await session.report(number + 1, len(due), done[-1])
+
+
+def _stopped(
+    session: ClusterSession,
+    done: Sequence[str],
+    at: Preview,
+    error: GatewayError | TimeoutError,
+    rest: Sequence[Preview],
+) -> PartlyApplied:
+    cause = error.__cause__
+    unknown = isinstance(error, TimeoutError) or (
+        isinstance(error, ClusterUnavailable) and isinstance(cause, Unreachable) and cause.sent
+    )
+    why = "no answer in time" if isinstance(error, TimeoutError) else words(error)
+    failed = f"may have been written: {at.target.named}: {why}" if unknown else f"not written: {at.target.named}: {why}"
+    count = f"{len(done)} of {len(done) + 1 + len(rest)} written"
+    lines = [
+        f"cluster {session.cluster.shown} · stopped: {count}",
+        *done,
+        f"{failed}.",
+        *(f"not begun: {each.target.named}" for each in rest),
+    ]
+    if done or unknown:
+        lines.append("What was written stays. Correct the manifest or the cause, and apply all of it again.")
+    return PartlyApplied("\n".join(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the agent and the person see of the previews."""
+
+    session: ClusterSession
+    previews: Sequence[Preview]
+    note: str
+
+    def _counts(self) -> str:
+        counted = Counter(each.outcome for each in self.previews)
+        order: tuple[Outcome, ...] = ("created", "changed", "unchanged")
+        return ", ".join(f"{counted[outcome]} {outcome}" for outcome in order if counted[outcome])
+
+    def text(self, ending: str, *, written: bool = False, whole: bool = True) -> str:
+        """Return the answer: what is done to each document, the difference if `whole`, and what was written."""
+        said = f"written: {self._counts()}" if written else f"nothing written; would be {self._counts()}"
+        head = [f"cluster {self.session.cluster.shown} · {said}", *([self.note] if self.note else [])]
+        titles = [_title(each) for each in self.previews]
+        budget = self.session.cluster.limits.answer_bytes - _HEAD - sum(len(title.encode()) + 1 for title in titles)
+        parts = fitting([each.lines if whole else () for each in self.previews], max(budget, 0))
+        for title, part in zip(titles, parts, strict=True):
+            head += [title, *part]
+        return "\n".join([*head, *([ending] if ending else [])])
+
+    def question(self, *, force: bool) -> str:
+        """Return the question to the person, of a length that a person reads."""
+        due = [each for each in self.previews if each.outcome != "unchanged"]
+        taking = ", TAKING OVER FIELDS FROM OTHER MANAGERS" if force else ""
+        parts = fitting([each.lines for each in due[:_QUESTION_PARTS]], _QUESTION)
+        lines = [f"apply this ({self._counts()}{taking})?"]
+        for each, part in zip(due, parts, strict=False):
+            lines += [_title(each), *part]
+        if len(due) > _QUESTION_PARTS:
+            lines.append(f"…and {len(due) - _QUESTION_PARTS} more objects")
+        return "\n".join(lines)
+
+
+def _title(each: Preview) -> str:
+    awaits = f" (could not be tried: {each.target.awaits})" if each.target.awaits else ""
+    warning = f" · warning: {each.warning}" if each.warning else ""
+    return f"{each.outcome} {each.target.named}{awaits}{warning}"
+
+
+def tool(confirmation: Confirmation) -> Tool[ApplyArguments]:
+    """Make the tool; `confirmation` decides what may be written."""
+    return Tool(
+        name=NAME,
+        title="Apply a manifest",
+        description="Server-side apply. Shows the difference first; writes only what is confirmed. Deletes nothing.",
+        arguments=ApplyArguments,
+        run=ApplyTool(confirmation).run,
+        rate="writes",
+        needs="apply",
+        seconds=lambda _: _SECONDS,
+        read_only=False,
+        destructive=True,
+    )
