@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,8 @@ from gateway.identity.principal import Principal
 from gateway.identity.verifier import Identity
 from gateway.kube.client import Answer
 from gateway.kube.credential import BearerToken
-from gateway.kube.errors import InvalidToken, Unreachable, error_from
+from gateway.kube.errors import ApiError, InvalidToken, Unreachable, error_from
+from gateway.kube.exec import SWITCHED, ExecLimits, Ran, started
 from gateway.kube.paths import Attributes, attributes_of
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
@@ -162,6 +163,37 @@ class ClusterSession:
             )
             outgoing.answered(answer)
         return answer
+
+    async def exec(self, request: Request, kind: ResourceType, limits: ExecLimits) -> Ran:
+        """Run one command in a container, if the policy lets it out. It is never sent twice.
+
+        Only its start counts against the calls that may use the cluster at once: it may take a minute.
+
+        Raises:
+            ClusterUnavailable: There was no answer; the text says so where the command may have been started.
+            GatewayError: See `request`; the command was not started.
+        """
+        async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
+            try:
+                async with self._lease.gate.entered():
+                    command = await stack.enter_async_context(
+                        started(self._lease.server, outgoing.target, self._caller.token)
+                    )
+            except ApiError as error:
+                outgoing.status = error.status
+                raise
+            except Unreachable as error:
+                if not error.sent:
+                    raise
+                message = (
+                    f"Cluster {self.cluster.shown} did not say whether it started the command: {error.message}. "
+                    "It may have run or be running. Look before you run it again."
+                )
+                raise ClusterUnavailable(message) from error
+            outgoing.status = SWITCHED
+            ran = await command.finish(limits)
+            outgoing.size = ran.stdout.size + ran.stderr.size
+            return ran
 
     @asynccontextmanager
     async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator["_Outgoing"]:

@@ -115,7 +115,7 @@ class ApiServer:
         if content_type and body is not None:
             sent_headers["Content-Type"] = content_type
         async with self._opened(method, target, sent_headers, body) as response:
-            content = await _read(response, max_bytes)
+            content = await read_body(response, max_bytes)
             return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
 
     @asynccontextmanager
@@ -144,7 +144,8 @@ class ApiServer:
         await asyncio.sleep(0)
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """Read an answer's body, at most `max_bytes` of it; raises TooLarge where there is more."""
     if (response.content_length or 0) > max_bytes:
         response.close()
         raise TooLarge(max_bytes)
