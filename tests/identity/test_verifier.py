@@ -521,6 +521,7 @@ async def test_an_unusable_ca_bundle_is_the_operators_trouble(tmp_path: Path) ->
         with pytest.raises(ClusterUnavailable, match="CA bundle"):
             await scene.identity.authenticate(await scene.east.token())
         missing.write_bytes(scene.east.ca_pem)
+        scene.clock.advance(1)
         await scene.identity.authenticate(await scene.east.token())
 
 
