@@ -1,11 +1,9 @@
 """Boundary between an object of a manifest and server-side apply (KEP-555): tried, then written as tried."""
 
 import asyncio
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
-
-import orjson
 
 from gateway.access.session import ClusterSession
 from gateway.errors import BadArgument, GatewayError, NotOffered, Refused
@@ -21,80 +19,19 @@ from gateway.kube.errors import (
     Throttled,
 )
 from gateway.kube.paths import attributes_of
-from gateway.kube.request import Request
-from gateway.kube.types import ResourceType
 from gateway.policy.rules import check
 from gateway.tools.difference import addition, difference, without_noise
 from gateway.tools.explain import explain
-from gateway.tools.manifests import Document
 from gateway.tools.naming import shown
 from gateway.tools.shaping import parse
+from gateway.tools.targets import Target
 
-FIELD_MANAGER: Final = "kube-mcp-gateway"
-CRD: Final = ("apiextensions.k8s.io", "customresourcedefinitions")
-NAMESPACE: Final = ("", "namespaces")
-_APPLY: Final = "application/apply-patch+yaml"
 _AT_ONCE: Final = 8
 """Documents that are tried at a time."""
 _SETTLES: Final = 10.0
 """Seconds in which a new kind or namespace becomes usable."""
 _PAUSE: Final = 0.1
 _MOST_RETRIES: Final = 5
-_LEARNED: Final = {"uid", "resourceVersion"}
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A document with the type it means and its namespace; `awaits` says why it can't be tried before it is written."""
-
-    document: Document
-    kind: ResourceType
-    namespace: str
-    awaits: str = ""
-
-    @property
-    def named(self) -> str:
-        """Kind, namespace and name, for a line about it."""
-        document = self.document
-        return f"{shown(document.kind)} {self.namespace + '/' if self.namespace else ''}{shown(document.name)}"
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Group and plural."""
-        return self.kind.group, self.kind.plural
-
-    def request(self, *, force: bool, dry_run: bool, live: dict[str, Any] | None = None) -> Request:
-        """Return the apply request; with `live`, it holds only while that is the object's state."""
-        content = self.document.content
-        metadata = dict(content["metadata"])
-        if self.namespace:
-            metadata["namespace"] = self.namespace
-        if live is not None:
-            metadata |= {key: live["metadata"][key] for key in _LEARNED if key in live["metadata"]}
-        query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
-        query += [("force", "true")] if force else []
-        query += [("dryRun", "All")] if dry_run else []
-        return replace(
-            self._request("patch"),
-            query=tuple(query),
-            body=orjson.dumps({**content, "metadata": metadata}),
-            content_type=_APPLY,
-        )
-
-    def reading(self) -> Request:
-        """Return the request that reads the live object."""
-        return self._request("get")
-
-    def _request(self, verb: Literal["get", "patch"]) -> Request:
-        kind = self.kind
-        return Request(
-            verb=verb,
-            group=kind.group,
-            version=kind.version,
-            resource=kind.plural,
-            namespace=self.namespace,
-            name=self.document.name,
-        )
 
 
 Outcome = Literal["created", "changed", "unchanged"]
@@ -232,22 +169,3 @@ def words(error: GatewayError) -> str:
             return said
         case _:
             return explain(error).rstrip(". ")
-
-
-def defined_by(documents: Collection[Document]) -> dict[tuple[str, str], ResourceType]:
-    """Return the types that the manifest's own CustomResourceDefinitions define, by (apiVersion, kind)."""
-    found: dict[tuple[str, str], ResourceType] = {}
-    for document in documents:
-        if document.kind != "CustomResourceDefinition" or not document.api_version.startswith(f"{CRD[0]}/"):
-            continue
-        match document.content.get("spec"):
-            case {"group": str(group), "names": {"kind": str(kind), "plural": str(plural)}, "versions": list(versions)}:
-                namespaced = document.content["spec"].get("scope") == "Namespaced"
-                for version in versions:
-                    if isinstance(version, dict) and isinstance(name := version.get("name"), str):
-                        verbs = frozenset({"get", "patch"})
-                        defined = ResourceType(group, name, plural, kind, kind.lower(), namespaced, verbs)
-                        found[defined.api_version, kind] = defined
-            case _:
-                continue
-    return found

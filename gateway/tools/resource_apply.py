@@ -2,26 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from gateway.access.confirmation import Confirmation, Proposal
-from gateway.access.questions import Question
 from gateway.access.session import ClusterSession
-from gateway.discovery.catalog import Catalog
-from gateway.discovery.resolve import One, Unknown, by_api_version, resolve
-from gateway.errors import BadArgument, ClusterUnavailable, GatewayError, NotOffered, Refused
+from gateway.errors import ClusterUnavailable, GatewayError, Refused
 from gateway.kube.errors import Unreachable
-from gateway.kube.types import ResourceType
-from gateway.policy.rules import is_restricted, kind_is_offered
-from gateway.tools.applying import CRD, NAMESPACE, Outcome, Preview, Target, defined_by, preview, words, write
+from gateway.tools.applying import Outcome, Preview, preview, words, write
 from gateway.tools.difference import fitting
-from gateway.tools.manifests import Document, parse_manifest
-from gateway.tools.naming import shown
+from gateway.tools.manifests import parse_manifest
+from gateway.tools.targets import CRD, NAMESPACE, Target, targets_of
 from gateway.tools.tool import Arguments, Tool
 
 NAME: Final = "resource_apply"
@@ -41,7 +36,8 @@ class ApplyArguments(Arguments):
     """Arguments of `resource_apply`."""
 
     manifest: Annotated[
-        Annotated[str, StringConstraints(strip_whitespace=False, max_length=8 * 1024 * 1024)] | dict[str, Any],
+        Annotated[str, StringConstraints(strip_whitespace=False, max_length=8 * 1024 * 1024)]
+        | Annotated[dict[str, Any], WithJsonSchema({"type": "object"})],
         Field(description="YAML, several documents allowed, or one object"),
     ]
     namespace: Annotated[str | None, Field(description="for objects that name none")] = None
@@ -77,13 +73,13 @@ class ApplyTool:
                 "manager owns which field. Nothing was written."
             )
         documents = await asyncio.to_thread(parse_manifest, arguments.manifest)
-        targets, note = await _targets(session, documents, arguments.namespace)
+        targets, note = await targets_of(session, documents, arguments.namespace)
         previews = await _previews(session, targets, force=force)
         view = _View(session, previews, note)
         if arguments.dry_run:
             return view.text("Nothing was written: this was a dry run.")
         if all(each.outcome == "unchanged" for each in previews):
-            return view.text("Nothing was written: the cluster has all of this already.")
+            return view.text("")
         proposal = Proposal(
             NAME,
             asked=_canonical([force, [[each.named, each.document.content] for each in targets]]),
@@ -94,84 +90,12 @@ class ApplyTool:
         verdict = await self.confirmation.ask(session, proposal, arguments.plan)
         if not verdict.go:
             return view.text(verdict.text)
-        await _write(session, previews, force=force)
-        return view.text("", written=True, whole=not verdict.shown)
+        written = await _write(session, previews, force=force)
+        return _View(session, written, note).text("", written=True, whole=not verdict.shown)
 
 
 def _canonical(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
-async def _targets(
-    session: ClusterSession, documents: tuple[Document, ...], namespace: str | None
-) -> tuple[list[Target], str]:
-    """Resolve every document by apiVersion and kind, and give each that needs one a namespace."""
-    defined = {
-        key: kind
-        for key, kind in defined_by(documents).items()
-        if not is_restricted(session.cluster.policy, kind.group, kind.plural)
-        and kind_is_offered(session.cluster.policy, kind.group, kind.plural)
-    }
-    catalog = await session.catalog()
-    if _unknown(catalog, defined, documents):
-        # A kind may be younger than the catalog: look once more.
-        catalog = await session.catalog(refresh=True)
-    if unknown := _unknown(catalog, defined, documents):
-        lines = [_no_such_kind(session, catalog, document) for document in unknown[:5]]
-        raise NotOffered("\n".join([*lines, "Nothing was written."]))
-    found: list[tuple[Document, ResourceType, str]] = []
-    for document in documents:
-        kind = by_api_version(catalog, document.api_version, document.kind)
-        awaits = "" if kind else "this manifest brings its kind"
-        found.append((document, kind or defined[document.api_version, document.kind], awaits))
-    without = [document for document, kind, _ in found if kind.namespaced and not document.namespace]
-    used, note = _namespace(session, without, namespace) if without else ("", "")
-    targets = [
-        Target(document, kind, (document.namespace or used) if kind.namespaced else "", awaits)
-        for document, kind, awaits in found
-    ]
-    twice = [named for named, count in Counter((each.key, each.named) for each in targets).items() if count > 1]
-    if twice:
-        raise BadArgument(f"{twice[0][1]} stands in the manifest more than once. Nothing was written.")
-    return targets, note
-
-
-def _unknown(
-    catalog: Catalog, defined: dict[tuple[str, str], ResourceType], documents: Iterable[Document]
-) -> list[Document]:
-    return [
-        document
-        for document in documents
-        if by_api_version(catalog, document.api_version, document.kind) is None
-        and (document.api_version, document.kind) not in defined
-    ]
-
-
-def _no_such_kind(session: ClusterSession, catalog: Catalog, document: Document) -> str:
-    typed = f"{document.api_version}/{document.kind}"
-    if document.api_version in catalog.broken:
-        return f"{document.api_version} can't be read on this cluster at the moment ({document.where})."
-    match = resolve(catalog, document.kind)
-    if isinstance(match, Unknown):
-        near = match.nearest
-    else:
-        near = (match.type,) if isinstance(match, One) else match.candidates
-    names = ", ".join(f"{kind.api_version}/{kind.kind}" for kind in near)
-    hint = f"Did you mean {names}?" if names else "Call resource_types to see what it serves."
-    return f"Cluster {session.cluster.shown} serves no {shown(typed)!r} ({document.where}). {hint}"
-
-
-def _namespace(session: ClusterSession, without: list[Document], given: str | None) -> tuple[str, str]:
-    """Return the namespace for documents that name none, and what the answer says about it."""
-    if given:
-        return given, ""
-    names = ", ".join(f"{shown(document.kind)} {shown(document.name)}" for document in without[:3])
-    more = f" and {len(without) - 3} more" if len(without) > 3 else ""  # noqa: PLR2004  # three are named
-    question = Question("namespace", f"Cluster {session.cluster.shown}: which namespace for {names}{more}?")
-    answer = (session.answers.ask(question) or "").strip()
-    if answer:
-        return answer, f"namespace {shown(answer)} as answered"
-    return "default", "namespace default, because neither the manifest nor `namespace` names one"
 
 
 async def _previews(session: ClusterSession, targets: Sequence[Target], *, force: bool) -> list[Preview]:
@@ -218,14 +142,14 @@ async def _previews(session: ClusterSession, targets: Sequence[Target], *, force
     return previews
 
 
-async def _write(session: ClusterSession, previews: Sequence[Preview], *, force: bool) -> None:
-    """Write what was tried, in order, up to the first failure.
+async def _write(session: ClusterSession, previews: Sequence[Preview], *, force: bool) -> list[Preview]:
+    """Write what was tried, in order, up to the first failure; return it with what really became of it.
 
     Raises:
         PartlyApplied: Not everything was written.
     """
     due = [each for each in previews if each.outcome != "unchanged"]
-    done: list[str] = []
+    done: list[Preview] = []
     deadline = asyncio.get_running_loop().time() + _WRITING
     for number, each in enumerate(due):
         try:
@@ -236,13 +160,14 @@ async def _write(session: ClusterSession, previews: Sequence[Preview], *, force:
         finally:
             if each.target.key == CRD:
                 session.renew_catalog()
-        done.append(f"{outcome} {each.target.named}")
-        await session.report(number + 1, len(due), done[-1])
+        done.append(replace(each, outcome=outcome, target=replace(each.target, awaits="")))
+        await session.report(number + 1, len(due), _title(done[-1]))
+    return [*done, *(each for each in previews if each.outcome == "unchanged")]
 
 
 def _stopped(
     session: ClusterSession,
-    done: Sequence[str],
+    done: Sequence[Preview],
     at: Preview,
     error: GatewayError | TimeoutError,
     rest: Sequence[Preview],
@@ -256,7 +181,7 @@ def _stopped(
     count = f"{len(done)} of {len(done) + 1 + len(rest)} written"
     lines = [
         f"cluster {session.cluster.shown} · stopped: {count}",
-        *done,
+        *map(_title, done),
         f"{failed}.",
         *(f"not begun: {each.target.named}" for each in rest),
     ]
@@ -280,7 +205,12 @@ class _View:
 
     def text(self, ending: str, *, written: bool = False, whole: bool = True) -> str:
         """Return the answer: what is done to each document, the difference if `whole`, and what was written."""
-        said = f"written: {self._counts()}" if written else f"nothing written; would be {self._counts()}"
+        if written:
+            said = f"written: {self._counts()}"
+        elif all(each.outcome == "unchanged" for each in self.previews):
+            said = "nothing to write: the cluster has all of this already"
+        else:
+            said = f"nothing written; would be {self._counts()}"
         head = [f"cluster {self.session.cluster.shown} · {said}", *([self.note] if self.note else [])]
         titles = [_title(each) for each in self.previews]
         budget = self.session.cluster.limits.answer_bytes - _HEAD - sum(len(title.encode()) + 1 for title in titles)
@@ -303,7 +233,7 @@ class _View:
 
 
 def _title(each: Preview) -> str:
-    awaits = f" (could not be tried: {each.target.awaits})" if each.target.awaits else ""
+    awaits = f" (can't be tried before: {each.target.awaits})" if each.target.awaits else ""
     warning = f" · warning: {each.warning}" if each.warning else ""
     return f"{each.outcome} {each.target.named}{awaits}{warning}"
 

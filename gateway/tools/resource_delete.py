@@ -12,9 +12,10 @@ from gateway.errors import GatewayError
 from gateway.kube.errors import Conflict
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
-from gateway.tools.applying import CRD, NAMESPACE, words
+from gateway.tools.applying import words
 from gateway.tools.naming import namespace_of, resource_type, shown
 from gateway.tools.shaping import parse
+from gateway.tools.targets import CRD, NAMESPACE
 from gateway.tools.tool import Arguments, Tool
 
 NAME: Final = "resource_delete"
