@@ -481,8 +481,8 @@ class TestMistakes:
             "gateway.yaml: listen.tls.key: no.key can't be read: No such file or directory",
         ]
         expected = "gateway.yaml: listen.tls: expected a PEM certificate chain and its unencrypted private key"
-        for certificate, key in (("tls.crt", "other.key"), ("tls.crt", "secret.key"), ("tls.key", "tls.crt")):
-            (problem,) = told(certificate, key)
+        for certificate, private in (("tls.crt", "other.key"), ("tls.crt", "secret.key"), ("tls.key", "tls.crt")):
+            (problem,) = told(certificate, private)
             assert problem.startswith(expected)
         half = with_clusters(folder, "listen: {tls: {certificate: no.crt}}")
         assert problems(half) == [

@@ -23,12 +23,14 @@ _MASKED: Final = "[masked]"
 _CHATTY: Final = {"mcp": logging.WARNING, "hypercorn": logging.WARNING}
 """The least severe level that these libraries are heard at, whatever is asked for."""
 
-Level = Annotated[
-    Literal["debug", "info", "warning", "error"],
-    BeforeValidator(
-        lambda level: {"warn": "warning"}.get(level.lower(), level.lower()) if isinstance(level, str) else level
-    ),
-]
+
+def _level(level: object) -> object:
+    """Take the words in any letter case, and `warn`, as other programs do."""
+    word = level.lower() if isinstance(level, str) else ""
+    return {"warn": "warning"}.get(word, word) if word in ("debug", "info", "warn", "warning", "error") else level
+
+
+Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
 
 
 class LogOptions(Options):
