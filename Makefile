@@ -50,6 +50,10 @@ bench: venv ## Measure the gateway beside its floor, on a real API server; ARGS=
 serve: venv ## Run the gateway with CONFIG=config/gateway.yaml
 	$(BIN)/kube-mcp-gateway serve --config $(CONFIG)
 
+.PHONY: demo
+demo: venv ## Try it without a cluster: a short tour on two embedded ones; ARGS="--call east resource_types {}"
+	$(BIN)/kube-mcp-gateway demo $(if $(ARGS),$(ARGS),--once)
+
 .PHONY: format
 format: venv ## Rewrite the code in the project's format, with ruff's safe fixes
 	$(BIN)/ruff format

@@ -117,6 +117,30 @@ def serve(
     run(config, overrides)
 
 
+@app.command()
+def demo(
+    *,
+    port: Annotated[int, typer.Option(help="Port agents call; 0 takes a free one.", min=0, max=65535)] = 0,
+    once: Annotated[bool, typer.Option("--once", help="Show a short tour and end.")] = False,
+    call: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(
+            metavar="CLUSTER TOOL JSON",
+            help='Make one call and print its answer: --call east resource_list \'{"resource": "pods"}\'',
+        ),
+    ] = None,
+) -> None:
+    """Try it without a cluster: two embedded ones, `east` and `west`, with a shop of which several parts are broken.
+
+    Prints an `mcp.json` for your client, and serves until Ctrl-C. Nothing is written to disk.
+
+    **A tour:** `kube-mcp-gateway demo --once`
+    """
+    from gateway.cli.demo import run  # noqa: PLC0415  # it brings the embedded clusters along
+
+    run(port, once=once, call=call)
+
+
 def _trust_flag(certificate_authority: Path | None, tls_server_name: str | None) -> str:
     if certificate_authority:
         return "--certificate-authority"

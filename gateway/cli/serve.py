@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -72,11 +72,12 @@ def run(file: Path | None, overrides: Mapping[str, Any]) -> None:
             )
     sock = bind(settings.listen.host, settings.listen.port, otherwise="choose another with --port")
     app = create_app(settings)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(app, settings, sock))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve_app(app, settings, sock))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop: uvloop's where it is installed, else None for asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415  # there only where it could be installed
     except ImportError:
@@ -84,11 +85,19 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(app: Quart, settings: Settings, sock: socket.socket) -> None:
+async def serve_app(
+    app: Quart, settings: Settings, sock: socket.socket, *, visit: Callable[[str], Awaitable[None]] | None = None
+) -> None:
+    """Serve on this socket until a signal, or until `visit`, called with the endpoint's URL, is done.
+
+    Raises:
+        GatewayError: The gateway can't start, or `visit` raised it; the text says why.
+    """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_unhandled)
     gateway: Gateway = app.extensions["gateway"]
     end = asyncio.Event()
+    failures: list[GatewayError] = []
 
     def on_signal(number: signal.Signals) -> None:
         if end.is_set():
@@ -109,7 +118,11 @@ async def _serve(app: Quart, settings: Settings, sock: socket.socket) -> None:
             clusters=len(settings.clusters),
             admin=app.extensions["admin_url"],
         )
-        await end.wait()
+        try:
+            await _first_of(end.wait(), visit(url) if visit else None)
+        except GatewayError as error:
+            # Raised from here it would come out in the groups of hypercorn's tasks.
+            failures.append(error)
         # Clients hold these open for whatever may come; waiting for them would use up the time that calls may take.
         await gateway.endpoint.close_streams()
 
@@ -121,7 +134,20 @@ async def _serve(app: Quart, settings: Settings, sock: socket.socket) -> None:
         await serve(app, config, shutdown_trigger=until_told)
     except LifespanFailureError as error:
         raise GatewayError(str(error).removeprefix("Lifespan failure in startup. ").strip("'")) from error
+    if failures:
+        raise failures[0]
     _log.info("ended")
+
+
+async def _first_of(told: Coroutine[Any, Any, object], visit: Awaitable[None] | None) -> None:
+    """Wait until one of the two is done, end the other, and pass on what the visit raised."""
+    tasks = [asyncio.ensure_future(awaited) for awaited in (told, visit) if awaited is not None]
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 def _end_now() -> NoReturn:
