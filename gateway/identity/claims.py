@@ -201,10 +201,9 @@ def _constant(_: str) -> None:
     raise ValueError
 
 
-def _shallow(value: Any, levels: int) -> bool:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return not isinstance(value, list) or (levels > 0 and all(_shallow(inner, levels - 1) for inner in value))
+def _shallow(container: dict[str, Any] | list[Any], levels: int) -> bool:
+    inner = container.values() if isinstance(container, dict) else container
+    return levels >= 0 and all(_shallow(one, levels - 1) for one in inner if isinstance(one, (dict, list)))
 
 
 def _text(document: dict[str, Any], name: str) -> str:

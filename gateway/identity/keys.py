@@ -124,23 +124,33 @@ class KeyRings:
         self._flights: Flights[ClusterKey, KeyRing | Withheld] = Flights()
         self.reads = 0
 
-    async def finding(self, cluster: ClusterOptions, token: BearerToken, claims: UnverifiedToken) -> Finding:
-        """Say what the cluster's keys tell of a token; they are read again where they are old or don't know its key.
+    def known(self, cluster: ClusterOptions, key: ClusterKey, claims: UnverifiedToken) -> Finding | None:
+        """Say what the keys at hand tell of a token; None where they must be read: they are old, or lack its key."""
+        ring = self._rings.get(cluster.name)
+        if ring is None or ring.cluster_key != key:
+            return None
+        age = self._clock() - ring.read_at
+        found = ring.finding(claims) if age < KEYS_LAST else None
+        rests = age < KEYS_REST or claims.issuer != ring.issuer
+        return None if found == "unsettled" and not rests else found
+
+    async def read(
+        self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken, claims: UnverifiedToken
+    ) -> Finding:
+        """Read the cluster's keys with the token itself, and say what they tell of it.
 
         Raises:
-            ClusterUnavailable: They would have to be read, and the cluster can't be asked now.
+            ClusterUnavailable: The cluster can't be asked now.
         """
-        key = self._pool.key(cluster)
-        ring = self._rings.get(cluster.name)
-        if ring is not None and ring.cluster_key == key and self._clock() - ring.read_at < KEYS_LAST:
-            found = ring.finding(claims)
-            rests = claims.issuer != ring.issuer or self._clock() - ring.read_at < KEYS_REST
-            if found != "unsettled" or rests:
-                return found
-        outcome = await self._read(cluster, key, token)
-        if isinstance(outcome, KeyRing):
-            return outcome.finding(claims)
-        return "refused" if outcome.why == "refused" else "unsettled"
+        while True:
+            outcome = await self._flights.join(key, partial(self._ask, cluster, key, token))
+            if isinstance(outcome, KeyRing):
+                return outcome.finding(claims)
+            if outcome.why != "refused":
+                return "unsettled"
+            # A 401 to another's token, a forged one perhaps, says nothing of this one: its own turn comes, in order.
+            if outcome.digest == token.digest:
+                return "refused"
 
     def forget(self, key: ClusterKey) -> None:
         """Drop the keys that hang on a retired cluster key."""
@@ -149,13 +159,6 @@ class KeyRings:
     async def close(self) -> None:
         """End what is being read."""
         await self._flights.close()
-
-    async def _read(self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken) -> KeyRing | Withheld:
-        while True:
-            outcome = await self._flights.join(key, partial(self._ask, cluster, key, token))
-            # A 401 to another's token, a forged one perhaps, says nothing of this one: its own turn comes, in order.
-            if isinstance(outcome, KeyRing) or outcome.why != "refused" or outcome.digest == token.digest:
-                return outcome
 
     async def _ask(self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken) -> KeyRing | Withheld:
         published = await ask_keys(self._pool, cluster, token, seconds=self._seconds)

@@ -28,7 +28,7 @@ from gateway.identity.claims import (
     third_fits,
 )
 from gateway.identity.flights import Flights
-from gateway.identity.keys import KeyRings
+from gateway.identity.keys import Finding, KeyRings
 from gateway.identity.memory import Memory
 from gateway.identity.options import IdentityOptions
 from gateway.identity.principal import Principal
@@ -54,6 +54,16 @@ class IdentityState:
     refusals: int
     key_reads: int
     reviews: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A token that is good as far as it says itself, and the listed cluster that it names, with its key of now."""
+
+    token: BearerToken
+    claims: UnverifiedToken
+    cluster: ClusterOptions
+    key: ClusterKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,44 +194,48 @@ class Identity:
             raise refusal("path", _NOT_ACCEPTED)
         if not third_fits(claims, cluster.default_audience):
             raise refusal("audience", _NOT_ACCEPTED)
-        return await self._flights.join(token.digest, partial(self._verify, cluster, token, claims))
+        candidate = _Candidate(token, claims, cluster, self._pool.key(cluster))
+        ended = self._ended.get(token.digest) is not None
+        found = "unsettled" if ended else self._keys.known(cluster, candidate.key, claims)
+        if found == "verified":
+            return self._accept(candidate, claims.subject, inf)
+        if found == "forged":
+            raise self._refuse(candidate, "signature")
+        return await self._flights.join(token.digest, partial(self._ask, candidate, found))
 
-    async def _verify(self, cluster: ClusterOptions, token: BearerToken, claims: UnverifiedToken) -> Principal:
+    async def _ask(self, candidate: _Candidate, found: Finding | None) -> Principal:
+        """Verify with the cluster's help: its keys, where they must be read (`found` is None), or else its word."""
+        token, claims, cluster = candidate.token, candidate.claims, candidate.cluster
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._settle(cluster, token, claims)
-        except TimeoutError:
-            raise unavailable("it did not answer in time") from None
-
-    async def _settle(self, cluster: ClusterOptions, token: BearerToken, claims: UnverifiedToken) -> Principal:
-        key = self._pool.key(cluster)
-        subject: str | None = claims.subject
-        until = inf
-        ended = self._ended.get(token.digest) is not None
-        match "unsettled" if ended else await self._keys.finding(cluster, token, claims):
-            case "forged":
-                raise self._refuse("signature", token, cluster, key)
-            case "refused":
-                raise self._refuse("rejected", token, cluster, key)
-            case "unsettled":
+                found = found or await self._keys.read(cluster, candidate.key, token, claims)
+                if found == "verified":
+                    return self._accept(candidate, claims.subject, inf)
+                if found != "unsettled":
+                    raise self._refuse(candidate, "signature" if found == "forged" else "rejected")
                 self._reviews += 1
                 subject = await ask_username(self._pool, cluster, token, seconds=self._deadline)
-                until = self._clock() + REVIEW_LASTS
+        except TimeoutError:
+            raise unavailable("it did not answer in time") from None
         if subject is None:
-            raise self._refuse("rejected", token, cluster, key)
+            raise self._refuse(candidate, "rejected")
+        return self._accept(candidate, subject, self._clock() + REVIEW_LASTS)
+
+    def _accept(self, candidate: _Candidate, subject: str, until: float) -> Principal:
         principal = Principal(
-            issuer=claims.issuer,
+            issuer=candidate.claims.issuer,
             subject=subject,
-            cluster=cluster.name,
-            cluster_url=cluster.server,
-            cluster_key=key,
-            token_digest=token.digest,
-            expires_at=claims.expires_at,
-            token_id=claims.token_id,
+            cluster=candidate.cluster.name,
+            cluster_url=candidate.cluster.server,
+            cluster_key=candidate.key,
+            token_digest=candidate.token.digest,
+            expires_at=candidate.claims.expires_at,
+            token_id=candidate.claims.token_id,
         )
-        self._verdicts.put(token.digest, _Verdict(principal, cluster, until))
+        self._verdicts.put(candidate.token.digest, _Verdict(principal, candidate.cluster, until))
         return principal
 
-    def _refuse(self, reason: Reason, token: BearerToken, cluster: ClusterOptions, key: ClusterKey) -> Unauthenticated:
-        self._refusals.put(token.digest, _Refusal(reason, cluster, key, self._clock() + REFUSAL_LASTS))
+    def _refuse(self, candidate: _Candidate, reason: Reason) -> Unauthenticated:
+        until = self._clock() + REFUSAL_LASTS
+        self._refusals.put(candidate.token.digest, _Refusal(reason, candidate.cluster, candidate.key, until))
         return refusal(reason, _NOT_ACCEPTED)
