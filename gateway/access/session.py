@@ -164,6 +164,19 @@ class ClusterSession:
             outgoing.answered(answer)
         return answer
 
+    def judge(self, request: Request, kind: ResourceType) -> None:
+        """Raise what the policy has against a request that is to be sent only after a person's word, and record that.
+
+        Raises:
+            GatewayError: As `request` would.
+        """
+        attributes = attributes_of(request.verb, request.path())
+        try:
+            check(self.cluster.policy, attributes, namespaced=kind.namespaced)
+        except GatewayError as error:
+            self._record(request.verb, attributes, _Outgoing("", decision=error.outcome), 0.0)
+            raise
+
     async def exec(self, request: Request, kind: ResourceType, limits: ExecLimits) -> Ran:
         """Run one command in a container, if the policy lets it out. It is never sent twice.
 

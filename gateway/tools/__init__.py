@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.access.confirmation import Confirmation
 from gateway.access.continuation import Continuation
-from gateway.tools import resource_apply, resource_delete, resource_get, resource_list, resource_types
+from gateway.tools import resource_apply, resource_delete, resource_get, resource_list, resource_post, resource_types
 from gateway.tools.tool import Tool
 
 
@@ -15,5 +15,6 @@ def all_tools(continuation: Continuation, confirmation: Confirmation) -> tuple[T
         resource_list.tool(continuation),
         resource_get.TOOL,
         resource_apply.tool(confirmation),
+        resource_post.tool(confirmation),
         resource_delete.tool(confirmation),
     )
