@@ -1,6 +1,7 @@
 """The boundary of the embedded API server proper: from a call and its user to an answer, without any socket.
 
-Authentication, then authorization, then the handler, in the real server's order, so that refusals come in its order too.
+Authentication, then authorization, then the handler, in the real server's order, so that
+refusals come in its order too.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from gateway.demo.exec import check, container_of, further_check, not_running
 from gateway.demo.identity import ISSUER
 from gateway.demo.logs import answer_log
 from gateway.demo.rbac import ANONYMOUS, Attributes, User
-from gateway.demo.route import Route, media, route
+from gateway.demo.route import Route, media, only, route
 from gateway.demo.shell import Container
 from gateway.demo.state import GIT_VERSION, State
 from gateway.demo.subresources import answer_subresource
@@ -106,6 +107,8 @@ async def _plain(state: State, asked: Route, call: Call) -> Answer:
     if path in _HEALTH or path.startswith(tuple(f"{root}/" for root in _HEALTH)):
         words = f"[+]ping ok\n[+]log ok\n{path[1:]} check passed\n" if "verbose" in call.query else "ok"
         return Answer(200, words.encode(), PLAIN)
+    if path in {"/version", "/openid/v1/jwks", "/.well-known/openid-configuration"}:
+        only(call, "application/jwk-set+json" if path.endswith("jwks") else "application/json")
     if path == "/version":
         return Answer(200, orjson.dumps(_version(), option=orjson.OPT_INDENT_2))
     if path == "/openid/v1/jwks":
@@ -161,6 +164,8 @@ def _discovery(state: State, path: str, call: Call) -> Answer:
             if known.is_stale(*rest):
                 return Answer(503, b"service unavailable\n", PLAIN, {"X-Content-Type-Options": "nosniff"})
             found = known.resource_list(*rest)
+            if found is None and known.is_built_in(rest[0]):
+                raise _no_resource()
         else:
             found = None
     if found is None:
@@ -193,12 +198,13 @@ async def _resource(state: State, asked: Route, call: Call, user: User) -> Answe
     if resource is None:
         if state.discovery.is_stale(asked.group, asked.version):
             return Answer(503, b"service unavailable\n", PLAIN, {"X-Content-Type-Options": "nosniff"})
-        if asked.group in state.served_definitions or not state.discovery.has_version(asked.group, asked.version):
+        if not state.discovery.is_built_in(asked.group):
             raise PageNotFoundError
         raise _no_resource()
     if asked.plural in _REVIEWS and asked.group in {"authentication.k8s.io", "authorization.k8s.io"}:
         return _review(state, asked, call, user)
-    if asked.depth > 1 and resource.namespaced and not asked.namespace:
+    homeless = asked.depth > 1 and resource.namespaced and not asked.namespace
+    if homeless or (asked.namespace and not resource.namespaced and asked.plural != "namespaces"):
         raise _no_resource()
     if asked.subresource:
         if asked.subresource not in resource.subresources:

@@ -35,7 +35,10 @@ def content_type(call: Call) -> str:
 
 
 def first_document(text: bytes) -> Any:
-    """Return the first document of YAML (or JSON); what follows is dropped, as the real server does. Raises StatusError 400."""
+    """Return the first document of YAML (or JSON); what follows is dropped, as the real server does.
+
+    Raises StatusError 400.
+    """
     loader: Any = _Loader(text)
     try:
         return loader.get_data() if loader.check_data() else None
@@ -99,9 +102,8 @@ def fitted(body: Obj, resource: Resource, call: Call) -> tuple[Obj, dict[str, st
     short = resource.version
     if unknown and level == "Strict":
         words = ", ".join(f'unknown field "{path}"' for path in unknown)
-        raise bad_request(
-            f'{resource.kind} in version "{short}" cannot be handled as a {resource.kind}: strict decoding error: {words}'
-        )
+        start = f'{resource.kind} in version "{short}" cannot be handled as a {resource.kind}'
+        raise bad_request(f"{start}: strict decoding error: {words}")
     slim: Obj = schema.pruned(kind, body)
     if resource.custom is None:
         _check_go_types(kind, body, resource)
@@ -124,31 +126,32 @@ def _check_go_types(kind: schema.Type, body: Obj, resource: Resource) -> None:
         )
 
 
+def _fits(kind: str, value: Any, path: str) -> bool:
+    types = {"s": str, "b": str, "d": str, "i": int, "n": (int, float), "t": bool}[kind]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "s" and number:  # a quantity may be written as a number, plain text may not
+        return not path.endswith((".data", ".labels", ".annotations", ".name", ".image", ".value"))
+    return isinstance(value, types) and not (isinstance(value, bool) and kind in {"i", "n"})  # type: ignore[arg-type]
+
+
 def _misfit(kind: schema.Type, value: Any, path: str) -> tuple[Any, str, str] | None:
     if value is None or kind in ("*", "x"):
         return None
     if isinstance(kind, str):
-        types = {"s": str, "b": str, "d": str, "i": int, "n": (int, float), "t": bool}[kind]
-        quantity = kind == "s" and isinstance(value, int | float) and not isinstance(value, bool)
-        good = isinstance(value, types) and not (isinstance(value, bool) and kind in {"i", "n"})  # type: ignore[arg-type]
-        if quantity and not path.endswith((".data", ".labels", ".annotations", ".name", ".image", ".value")):
-            good = True
-        return None if good else (value, path, _GO[kind])
+        return None if _fits(kind, value, path) else (value, path, _GO[kind])
     known = schema.fields(kind)
     if known is not None or "v" in kind:
         if not isinstance(value, dict):
             return value, path, "map[string]interface {}"
-        for name, inner in value.items():
-            if known is None or name in known:
-                here = f"{path}.{name}" if known is not None else path
-                found = _misfit(kind["v"] if known is None else known[name], inner, here)
-                if found:
-                    return found
+        inner = (
+            [(known.get(name, "*"), part, f"{path}.{name}") for name, part in value.items()]
+            if known is not None
+            else [(kind["v"], part, path) for part in value.values()]
+        )
     elif "i" in kind:
         if not isinstance(value, list):
             return value, path, "[]interface {}"
-        for inner in value:
-            found = _misfit(kind["i"], inner, path)
-            if found:
-                return found
-    return None
+        inner = [(kind["i"], part, path) for part in value]
+    else:
+        inner = []
+    return next(filter(None, (_misfit(*found) for found in inner)), None)

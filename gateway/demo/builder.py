@@ -151,8 +151,9 @@ class Builder:
             item["reportingInstance"] = host or ""
         self.items.append(item)
 
-    def pod(self, template: Obj, name: str, namespace: str, owner: Obj, story: PodStory, age: timedelta) -> Obj:
+    def pod(self, template: Obj, name: str, owner: Obj, story: PodStory, age: timedelta) -> Obj:
         """Make a pod of a template and let its story happen."""
+        namespace: str = owner["metadata"]["namespace"]
         seed = f"{namespace}/{name}"
         node = self.workers[sum(seed.encode()) % len(self.workers)]
         spec = copy.deepcopy(template["spec"])

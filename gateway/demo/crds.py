@@ -1,4 +1,4 @@
-"""The boundary of custom resources: a definition becomes a served resource, and its schema's defaults and rules hold."""
+"""The boundary of custom resources: definitions become served resources, their schemas' rules hold."""
 
 import copy
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The boundary of deleting: preconditions, propagation, graceful ends, finalizers, and what goes along with its owner."""
+"""The boundary of deleting: preconditions, propagation, finalizers, and what goes with its owner."""
 
 import orjson
 
@@ -90,8 +90,8 @@ def _check_preconditions(resource: Resource, item: Obj, wanted: Obj) -> None:
         )
     elif wanted.get("resourceVersion") not in {None, metadata["resourceVersion"]}:
         text = (
-            f"the ResourceVersion in the precondition ({wanted['resourceVersion']}) does not match the ResourceVersion in "
-            f"record ({metadata['resourceVersion']}). The object might have been modified"
+            f"the ResourceVersion in the precondition ({wanted['resourceVersion']}) does not match the ResourceVersion "
+            f"in record ({metadata['resourceVersion']}). The object might have been modified"
         )
     if text:
         words = f'Operation cannot be fulfilled on {resource.kind} "{name}": {text}'

@@ -121,9 +121,9 @@ class Discovery:
                 return resource
         return None
 
-    def has_version(self, group: str, version: str) -> bool:
-        """Say whether a group is served in a version."""
-        return any(key[:2] == (group, version) for key in self.resources)
+    def is_built_in(self, group: str) -> bool:
+        """Say whether a group belongs to the API server itself."""
+        return any(key[0] == group for key in _built_in())
 
     def is_stale(self, group: str, version: str) -> bool:
         """Say whether a version is announced by a service that does not answer."""
@@ -224,7 +224,7 @@ def _api_group(item: Obj) -> Obj:
 
 def _legacy(entry: Obj, group: str, version: str) -> list[Obj]:
     namespaced = entry["scope"] == "Namespaced"
-    lines = [
+    lines: list[Obj] = [
         {
             "name": entry["resource"],
             "singularName": entry["singularResource"],

@@ -1,4 +1,4 @@
-"""The boundary between timestamps and the short ages that Kubernetes' tables show (k8s.io/apimachinery util/duration)."""
+"""The boundary between timestamps and the short ages that tables show (k8s.io/apimachinery util/duration)."""
 
 from datetime import datetime
 

@@ -87,7 +87,8 @@ def missing_program(program: str) -> Obj:
         where = f'exec: "{program}": stat {program}: no such file or directory'
     words = (
         "Internal error occurred: Internal error occurred: error executing command in container: failed to exec in "
-        f"container: failed to start exec: OCI runtime exec failed: exec failed: unable to start container process: {where}"
+        "container: failed to start exec: OCI runtime exec failed: exec failed: unable to start container process: "
+        f"{where}"
     )
     return {
         "metadata": {},

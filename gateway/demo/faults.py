@@ -22,7 +22,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Nothing more comes: after `accept` (no TLS handshake), `tls` (no answer), `headers` (no body) or `half` of a body."""
+    """Nothing more comes after `accept` (no TLS handshake), `tls` (no answer), `headers` (no body) or `half` a body."""
 
     after: Literal["accept", "tls", "headers", "half"] = "tls"
 

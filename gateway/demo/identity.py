@@ -154,13 +154,13 @@ class Keys:
         key: Any = None,
         algorithm: str | None = None,
     ) -> str:
-        """Sign claims as they are; with a key of one's own, or `none`, make tokens nobody should accept."""
+        """Sign claims as they are; headers replace the key id; another key, or `none`, makes a bad token."""
         mine = self.accepted[0]
         return jwt.encode(
             dict(claims),
             mine.private if key is None and algorithm != "none" else key,
             algorithm=algorithm or mine.algorithm,
-            headers={"kid": mine.kid, **(headers or {})},
+            headers={"kid": mine.kid} if headers is None else dict(headers),
         )
 
     def verify(self, token: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The boundary of what surrounds the shop: nodes, storage, services with their endpoints, quotas, a budget, an ingress."""
+"""The boundary of what surrounds the shop: nodes, storage, services and their endpoints, quotas, a budget."""
 
 import uuid
 from datetime import timedelta

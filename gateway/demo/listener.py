@@ -1,7 +1,7 @@
 """The boundary between sockets and the embedded cluster: accepts connections, does TLS, hands requests over.
 
-Sockets are accepted here and not by asyncio's server, so that a connection can be left hanging before its handshake, and
-the certificate can be another one for the next connection.
+Sockets are accepted here and not by asyncio's server, so that a connection can be left hanging before its handshake,
+and the certificate can be another one for the next connection.
 """
 
 import asyncio

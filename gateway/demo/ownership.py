@@ -286,20 +286,20 @@ def _conflict(conflicts: Mapping[Manager, Fields]) -> StatusError:
     return StatusError(409, words, details={"causes": causes})
 
 
-def update(kind: Type, before: Obj, after: Obj, managers: Managers, manager: Manager, now: str) -> dict[Manager, Owned]:
+def update(kind: Type, before: Obj, after: Obj, managers: Managers, *, by: Manager, now: str) -> dict[Manager, Owned]:
     """Return who owns what after an update: what was changed is the updater's, and no longer the others'."""
     change = compare(kind, before, after)
     changed = frozenset((change.added | change.modified) - _NOT_OWNED)
-    if manager.subresource == "status":
+    if by.subresource == "status":
         changed = frozenset(path for path in changed if path[0] == "f:status")
     gone = change.removed
     after_all: dict[Manager, Owned] = {}
     for who, owned in managers.items():
-        left = owned.fields - gone if who == manager else owned.fields - gone - change.modified
+        left = owned.fields - gone if who == by else owned.fields - gone - change.modified
         after_all[who] = replace(owned, fields=left)
     if changed:
-        held = after_all.get(manager, Owned(frozenset(), now)).fields
-        after_all[manager] = Owned(held | changed, now)
+        held = after_all.get(by, Owned(frozenset(), now)).fields
+        after_all[by] = Owned(held | changed, now)
     return after_all
 
 

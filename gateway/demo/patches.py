@@ -73,6 +73,15 @@ def _remove(document: Any, steps: list[str]) -> Any:
     return found
 
 
+def _replace(document: Any, steps: list[str], value: Any) -> Any:
+    _find(document, steps)
+    if not steps:
+        return value
+    parent = _find(document, steps[:-1])
+    parent[_index(parent, steps[-1]) if isinstance(parent, list) else steps[-1]] = value
+    return document
+
+
 def json_patch(target: Obj, operations: Any) -> Obj:
     """Apply a JSON patch to a copy; raises StatusError 422 where an operation does not fit, 400 for no patch at all."""
     if not isinstance(operations, list):
@@ -87,12 +96,7 @@ def json_patch(target: Obj, operations: Any) -> Obj:
             case "remove":
                 _remove(document, path)
             case "replace":
-                _find(document, path)
-                if path:
-                    parent = _find(document, path[:-1])
-                    parent[_index(parent, path[-1]) if isinstance(parent, list) else path[-1]] = operation.get("value")
-                else:
-                    document = operation.get("value")
+                document = _replace(document, path, operation.get("value"))
             case "move":
                 document = _add(document, path, _remove(document, _steps(operation["from"])))
             case "copy":

@@ -1,7 +1,7 @@
 """The boundary between a pod and how tables sum it up: ready count, status word, restarts.
 
-The status word follows the order in which the real printer looks: the pod's phase and reason, init containers, containers,
-deletion.
+The status word follows the order in which the real printer looks: the pod's phase and reason, init containers,
+containers, deletion.
 """
 
 from datetime import datetime

@@ -1,6 +1,6 @@
 """The boundary between objects and the cells their tables show, kind by kind, as the real server prints them.
 
-After https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables; columns come from data/.
+After https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables; data/ has the columns.
 """
 
 from collections.abc import Callable, Mapping

@@ -52,6 +52,9 @@ def get(state: State, resource: Resource, route: Route, call: Call) -> Answer:
 
 def find(state: State, resource: Resource, route: Route) -> Obj:
     """Return the stored object a route names; raises StatusError 404."""
+    if route.name in {".", ".."} or "%" in route.name:
+        why = "contain '%'" if "%" in route.name else f"be '{route.name}'"
+        raise bad_request(f'Name parameter invalid: "{route.name}": may not {why}')
     namespace = route.namespace if resource.namespaced else ""
     item = state.store.get(resource.key, namespace, route.name)
     if item is None:
@@ -64,7 +67,8 @@ def selector_of(resource: Resource, call: Call) -> Match | None:
     selectable = tuple(
         found["jsonPath"].removeprefix(".") for found in (resource.custom or {}).get("selectableFields") or ()
     )
-    fields = field_selector(call.param("fieldSelector"), qualified(resource.plural, resource.group), selectable)
+    name, custom = qualified(resource.plural, resource.group), resource.custom is not None
+    fields = field_selector(call.param("fieldSelector"), name, selectable, custom=custom)
     match = both(label_selector(call.param("labelSelector")), fields)
     if match is None or resource.group != "events.k8s.io":
         return match

@@ -1,4 +1,4 @@
-"""The boundary between answers and aiohttp: requests become calls, answers become responses, faults strike in between."""
+"""The boundary between answers and aiohttp: requests become calls, answers become responses, faults strike."""
 
 import asyncio
 import contextlib

@@ -69,8 +69,9 @@ def read_body(call: Call, kind: str) -> Obj:
     return body
 
 
-def _answer(body: Obj, kind: str, group: str, version: str, spec: Obj | None, status: Obj) -> Answer:
-    document: Obj = {"kind": kind, "apiVersion": f"{group}/{version}", "metadata": {"creationTimestamp": timestamp()}}
+def _answer(body: Obj, kind: str, route: Route, spec: Obj | None, status: Obj) -> Answer:
+    version = f"{route.group}/{route.version}"
+    document: Obj = {"kind": kind, "apiVersion": version, "metadata": {"creationTimestamp": timestamp()}}
     if kind != "SelfSubjectReview":
         document["metadata"] = {**(body.get("metadata") or {})}
     if spec is not None:
@@ -80,7 +81,7 @@ def _answer(body: Obj, kind: str, group: str, version: str, spec: Obj | None, st
 
 def self_subject_review(user: User, route: Route, body: Obj) -> Answer:
     """Say who is asking."""
-    return _answer(body, "SelfSubjectReview", route.group, route.version, None, {"userInfo": user.document()})
+    return _answer(body, "SelfSubjectReview", route, None, {"userInfo": user.document()})
 
 
 def access_review(state: State, user: User, route: Route, body: Obj) -> Answer:
@@ -112,7 +113,7 @@ def access_review(state: State, user: User, route: Route, body: Obj) -> Answer:
         "subjectaccessreviews": "SubjectAccessReview",
         "localsubjectaccessreviews": "LocalSubjectAccessReview",
     }
-    return _answer(body, kinds[route.plural], route.group, route.version, spec, status)
+    return _answer(body, kinds[route.plural], route, spec, status)
 
 
 def rules_review(state: State, user: User, route: Route, body: Obj) -> Answer:
@@ -129,7 +130,7 @@ def rules_review(state: State, user: User, route: Route, body: Obj) -> Answer:
                 {key: rule[key] for key in ("verbs", "apiGroups", "resources", "resourceNames") if key in rule}
             )
     status = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
-    return _answer(body, "SelfSubjectRulesReview", route.group, route.version, {}, status)
+    return _answer(body, "SelfSubjectRulesReview", route, {}, status)
 
 
 def token_review(state: State, route: Route, body: Obj) -> Answer:
@@ -139,7 +140,7 @@ def token_review(state: State, route: Route, body: Obj) -> Answer:
     status: Obj = {"user": {}, "error": "[invalid bearer token]"}
     if user is not None:
         status = {"authenticated": True, "user": user.document(), "audiences": [ISSUER]}
-    return _answer(body, "TokenReview", route.group, route.version, spec, status)
+    return _answer(body, "TokenReview", route, spec, status)
 
 
 def token_request(state: State, route: Route, body: Obj) -> Answer:

@@ -1,9 +1,8 @@
 """The boundary between a request's line and what it asks for: resource paths, verbs and accepted media types.
 
-Follows k8s.io/apiserver's RequestInfo: the path is decoded before it is split, so `%2F` separates, and `..` is resolved.
+Follows k8s.io/apiserver's RequestInfo: the path is decoded before it is split, so `%2F` separates.
 """
 
-import posixpath
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -21,7 +20,7 @@ class Route:
 
     verb: str
     path: str
-    """Decoded and cleaned."""
+    """Decoded."""
     group: str = ""
     version: str = ""
     plural: str = ""
@@ -45,8 +44,7 @@ class Route:
 
 def route(call: Call) -> Route:
     """Read a request's path and method."""
-    decoded = unquote(call.path)
-    path = posixpath.normpath("/" + decoded.lstrip("/")) if ".." in decoded or "/./" in decoded else decoded
+    path = unquote(call.path)
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) >= 3:
         return _resource_route(call, path, "", parts[1], parts[2:])
@@ -113,6 +111,13 @@ def media(call: Call) -> Media:
         "application/vnd.kubernetes.protobuf",
         details={},
     )
+
+
+def only(call: Call, kind: str) -> None:
+    """Raise StatusError 406 unless the caller accepts the one form a path has."""
+    accepted = {entry.partition(";")[0].strip() for entry in (call.header("accept") or "*/*").split(",")}
+    if not accepted & {kind, "*/*", f"{kind.partition('/')[0]}/*"}:
+        raise StatusError(406, f"406: Not Acceptable\n\nAvailable representations: {kind}", details={})
 
 
 def both(first: Match | None, second: Match | None) -> Match | None:

@@ -10,7 +10,7 @@ CHECKOUT = """\
 {"level":"info","msg":"starting checkout","version":"3.2.0"}
 {"level":"info","msg":"connected to orders database","address":"orders-db.shop.svc:5432"}
 {"level":"info","msg":"loading payment providers"}
-{"level":"fatal","msg":"PAYMENTS_URL is empty: checkout 3.2.0 needs the payments service's URL, see ConfigMap shop/checkout"}
+{"level":"fatal","msg":"PAYMENTS_URL is empty: checkout 3.2.0 needs the payments URL, see ConfigMap shop/checkout"}
 panic: configuration: PAYMENTS_URL must not be empty
 
 goroutine 1 [running]:

@@ -53,7 +53,6 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "nodes": ("spec.unschedulable",),
     "secrets": ("type",),
     "services": ("spec.clusterIP", "spec.type"),
-    "replicasets.apps": ("status.replicas",),
     "replicationcontrollers": ("status.replicas",),
     "jobs.batch": ("status.successful",),
     "certificatesigningrequests.certificates.k8s.io": ("spec.signerName",),
@@ -134,9 +133,7 @@ class _Parser:
     def _key(self) -> str:
         token = self.take()
         if token in {"", ",", "(", ")", "=", "==", "!="}:
-            raise bad_request(
-                f"unable to parse requirement: found '{token}', expected: !, identifier, or 'end of string'"
-            )
+            raise bad_request(f"found '{token}', expected: !, identifier, or 'end of string'")
         name = token.rpartition("/")[2]
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", name):
             raise bad_request(
@@ -208,17 +205,25 @@ def field_value(item: Obj, path: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def field_selector(text: str, resource: str, selectable: tuple[str, ...] = ()) -> Match | None:
+def _unsupported(path: str, resource: str, *, custom: bool) -> str:
+    if resource == "jobs.batch":
+        return f'field label "{path}" not supported for Job'
+    if custom or resource in _FIELDS:
+        return f"field label not supported: {path}"
+    return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+
+
+def field_selector(text: str, resource: str, selectable: tuple[str, ...] = (), *, custom: bool = False) -> Match | None:
     """Return what a field selector lets through for a resource named as `plural.group`.
 
-    `selectable` are further fields that a CRD names. Raises StatusError 400 for a field the resource does not offer.
+    `selectable` are further fields that a CRD (`custom`) names. Raises StatusError 400 for a field the resource does not offer.
     """
     checks: list[tuple[str, str, bool]] = []
     for part in filter(None, text.split(",")):
         path, operator, value = _split_term(part, text)
         allowed = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource, ()), *selectable)
         if path not in allowed:
-            raise bad_request(f"field label not supported: {path}")
+            raise bad_request(_unsupported(path, resource, custom=custom))
         checks.append((path, value, operator != "!="))
     if not checks:
         return None

@@ -156,7 +156,9 @@ class EmbeddedCluster:
         params: Mapping[str, str] | None = None,
         accept: str = "application/json",
     ) -> tuple[int, bytes]:
-        """Ask the API server in process, as its administrator unless a token is given; no fault strikes, nothing is counted.
+        """Ask the API server in process, as its administrator unless a token is given.
+
+        No fault strikes, nothing is counted.
 
         `path` may carry a query; `body` is bytes, text or something to be written as JSON.
         """

@@ -150,9 +150,9 @@ async def _line(container: Container, text: str, streams: Streams) -> int:
             words.pop(0)
         target = streams
         if ">&2" in words or words[-2:] == [">&", "2"]:
-            words = [word for word in words if word not in {">&2", ">&", "2"}]
             target = Streams(streams.read, streams.err, streams.err)
-        expanded = [container.environment.get(word[1:], "") if word.startswith("$") else word for word in words]
+        said = [word for word in words if target is streams or word not in {">&2", ">&", "2"}]
+        expanded = [container.environment.get(word[1:], "") if word.startswith("$") else word for word in said]
         try:
             code = await run(container, expanded, target)
         except NoSuchProgramError:

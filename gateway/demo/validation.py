@@ -1,4 +1,4 @@
-"""The boundary of what the server refuses as invalid: names, labels, and the rules of the common kinds, in its words."""
+"""The boundary of what the server refuses as invalid: names, labels, the rules of the common kinds, in its words."""
 
 import re
 from collections.abc import Iterator
@@ -160,8 +160,8 @@ _POD_WORDS = (
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
 _STATEFUL_WORDS = (
-    "Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
-    "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+    "Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+    "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
 
 

@@ -56,7 +56,7 @@ def deployment(
         _replica_set(build, item, older, revision=1, age=age, image=image, wanted=len(older))
     wanted = len(stories) if before else item["spec"]["replicas"]
     newest = _replica_set(build, item, stories, revision=revision, age=rolled, wanted=wanted, refused=refused)
-    item["status"] = _status(build, item, newest, stories, older, rolled, refused)
+    item["status"] = _status(build, item, newest, stories, older, rolled=rolled, refused=refused)
     grew = f"Scaled up replica set {newest['metadata']['name']} from 0 to {wanted}"
     build.event(item, Event("Normal", "ScalingReplicaSet", grew, "deployment-controller", rolled))
     return item
@@ -68,6 +68,7 @@ def _status(
     newest: Obj,
     stories: Sequence[PodStory],
     older: Sequence[PodStory],
+    *,
     rolled: timedelta,
     refused: str,
 ) -> Obj:
@@ -176,7 +177,7 @@ def _replica_set(
     )
     for index, story in enumerate(stories):
         pod = f"{name}-{suffix(f'{name}/{index}', 5)}"
-        build.pod(template, pod, metadata["namespace"], item, story, age)
+        build.pod(template, pod, item, story, age)
         words = f"Created pod: {pod}"
         build.event(item, Event("Normal", "SuccessfulCreate", words, "replicaset-controller", age))
     if refused:
@@ -236,11 +237,11 @@ def stateful_set(
         ours = {"apps.kubernetes.io/pod-index": str(index), "controller-revision-hash": revision}
         ours["statefulset.kubernetes.io/pod-name"] = f"{name}-{index}"
         made = {"metadata": {"labels": {**labels, **ours}}, "spec": {**spec, "volumes": [volume]}}
-        build.pod(made, f"{name}-{index}", namespace, item, story, age)
+        build.pod(made, f"{name}-{index}", item, story, age)
     return item
 
 
-def daemon_set(build: Builder, namespace: str, name: str, template: Obj, story: PodStory, age: timedelta) -> Obj:
+def daemon_set(build: Builder, namespace: str, name: str, template: Obj, story: PodStory, *, age: timedelta) -> Obj:
     """Make a DaemonSet with a pod on every node."""
     labels = {"k8s-app": name}
     count = len(build.nodes)
@@ -264,7 +265,7 @@ def daemon_set(build: Builder, namespace: str, name: str, template: Obj, story: 
     )
     for node in build.nodes:
         only = Builder(build.now, (node,), build.items, build.logs)
-        only.pod(item["spec"]["template"], f"{name}-{suffix(f'{name}/{node}', 5)}", namespace, item, story, age)
+        only.pod(item["spec"]["template"], f"{name}-{suffix(f'{name}/{node}', 5)}", item, story, age)
     return item
 
 
@@ -274,6 +275,7 @@ def job(
     name: str,
     template: Obj,
     stories: Sequence[PodStory],
+    *,
     age: timedelta,
     backoff: int = 6,
 ) -> Obj:
@@ -311,7 +313,7 @@ def job(
     }
     for index, story in enumerate(stories):
         pod = f"{name}-{suffix(f'{name}/{index}', 5)}"
-        build.pod(item["spec"]["template"], pod, namespace, item, story, age - timedelta(seconds=20 * index))
+        build.pod(item["spec"]["template"], pod, item, story, age - timedelta(seconds=20 * index))
         made = Event("Normal", "SuccessfulCreate", f"Created pod: {pod}", "job-controller", age)
         build.event(item, made)
     closing = Event("Normal", "Completed", "Job completed", "job-controller", age - timedelta(minutes=2))

@@ -59,11 +59,11 @@ def _nightly(build: Builder) -> None:
     build.add(
         {"kind": "CronJob", "apiVersion": "batch/v1", "metadata": metadata, "spec": spec, "status": status}, 60 * _DAY
     )
-    job(build, "shop", "nightly-report-29376180", template, [stories.succeeded(REPORT, age=6 * _HOUR)], 6 * _HOUR)
+    job(build, "shop", "nightly-report-29376180", template, [stories.succeeded(REPORT, age=6 * _HOUR)], age=6 * _HOUR)
 
 
 def _east(build: Builder) -> None:
-    """Break east's shop: crash loop, missing image, failing probe, service without pods, missing ConfigMap, failed job."""
+    """Break east: crash loop, missing image, failing probe, service without pods, missing ConfigMap, failed job."""
     old, new = f"{_REGISTRY}/checkout:3.1.0", "3.2.0"
     checkout = _web("checkout", new, envFrom=[{"configMapRef": {"name": "checkout"}}])
     image = checkout["image"]
@@ -104,11 +104,11 @@ def _east(build: Builder) -> None:
 
     migrate = container("migrate", f"{_REGISTRY}/orders-migrate:12", args=["--to", "0042_add_refunds"])
     tried = [stories.failed_once("migrate", migrate["image"], MIGRATION, age=2 * _HOUR) for _ in range(3)]
-    job(build, "shop", "migrate-orders-0042", migrate, tried, 2 * _HOUR, backoff=2)
+    job(build, "shop", "migrate-orders-0042", migrate, tried, age=2 * _HOUR, backoff=2)
 
 
 def _west(build: Builder) -> None:
-    """Break west's shop: a pod too large for every node, a quota reached, a claim nobody serves, a memory limit too low."""
+    """Break west: a pod too large for every node, a quota reached, a claim nobody serves, too low a memory limit."""
     _steady(build, "checkout", "3.1.0", 2)
     _steady(build, "catalog", "5.0.0", 2)
 
@@ -175,7 +175,7 @@ def shop(name: str, now: datetime) -> Builder:
     _databases(build)
     _nightly(build)
     template = container("kube-proxy", "registry.k8s.io/kube-proxy:v1.36.3")
-    daemon_set(build, "kube-system", "kube-proxy", template, stories.healthy("", started=60 * _DAY), 60 * _DAY)
+    daemon_set(build, "kube-system", "kube-proxy", template, stories.healthy("", started=60 * _DAY), age=60 * _DAY)
     _BREAK[name](build)
     return build
 

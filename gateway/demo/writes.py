@@ -85,7 +85,7 @@ def create(state: State, resource: Resource, asked: Route, call: Call) -> Answer
     body, headers = bodies.fitted(body, resource, call)
     made = make(write, body)
     owned = ownership.update(
-        schema.of_resource(resource), ownership.skeleton(resource), made, {}, write.manager(), timestamp()
+        schema.of_resource(resource), ownership.skeleton(resource), made, {}, by=write.manager(), now=timestamp()
     )
     answer = reads.show(resource, store(write, made, owned), call, 201)
     return Answer(answer.status, answer.body, answer.content_type, headers)
@@ -229,7 +229,7 @@ def replace(write: Write, before: Obj, after: Obj, owned: dict[Manager, Owned] |
     managers = ownership.read_managers(before) if sent not in ([], [{}]) else {}
     if owned is None:
         owned = ownership.update(
-            schema.of_resource(resource), _bare(before), bare, managers, write.manager(), timestamp()
+            schema.of_resource(resource), _bare(before), bare, managers, by=write.manager(), now=timestamp()
         )
     same = _bare(before) == bare and ownership.write_managers(owned) == ownership.write_managers(managers)
     return before if same else store(write, item, owned)
@@ -251,7 +251,7 @@ def patch(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
     if kind not in known:
         raise StatusError(415, "415: Unsupported Media Type", details={})
     if kind == bodies.STRATEGIC and resource.custom is not None:
-        words = ", ".join((bodies.JSON_PATCH, bodies.MERGE, bodies.APPLY))
+        words = f"{bodies.JSON_PATCH}, {bodies.MERGE}, {bodies.APPLY}"
         start = "the body of the request was in an unknown format - accepted media types include: "
         raise StatusError(415, start + words)
     before = reads.find(state, resource, asked)
