@@ -24,16 +24,7 @@ NO_PEM = "holds no PEM certificate (-----BEGIN CERTIFICATE-----)"
 BASE64 = "base64, as in a kubeconfig, has to be decoded first"
 NO_ASCII = "holds characters that are not ASCII; keep just the certificates"
 NO_TAG = "could not determine a constructor for the tag"
-KEYS = (
-    "audience",
-    "nbfLeewaySeconds",
-    "expLeewaySeconds",
-    "listen",
-    "admin",
-    "log",
-    "clusters",
-    "clustersDirectory",
-)
+KEYS = tuple(str(field.alias) for field in Settings.model_fields.values())
 
 
 @pytest.fixture(autouse=True)
