@@ -166,7 +166,7 @@ async def test_a_public_key_is_nobodys_secret(scene: Scene) -> None:
     """HMAC with the published key as its secret, the classic confusion, is refused by the algorithm's name alone."""
     token = await scene.east.token()
     await scene.identity.authenticate(token)
-    _, document = await scene.east.request("GET", JWKS)
+    _, document = await scene.east.request("GET", JWKS, accept="*/*")
     published = jwt.PyJWK(json.loads(document)["keys"][0]).key
     for form in ((Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)):
         head = jwt.utils.base64url_encode(json.dumps({"alg": "HS256", "kid": kid_of(token)}).encode()).decode()
