@@ -165,6 +165,13 @@ class Pool:
         """
         return _key(cluster, self._bundle(cluster))
 
+    def expire(self) -> None:
+        """End the clients that nobody has used for so long; the pool's own task does this once a minute."""
+        now = self._clock()
+        for entry in [*self._entries.values()]:
+            if not entry.warm.leases and now - entry.used >= self._limits.idle_seconds:
+                self._drop(entry.key)
+
     def state(self) -> PoolState:
         """Count what is open and held."""
         held = sum(entry.warm.leases for entry in self._entries.values())
@@ -179,8 +186,7 @@ class Pool:
     def _bundle(self, cluster: ClusterOptions) -> Bundle:
         try:
             return self._trust.bundle(cluster)
-        except (OSError, ValueError) as error:
-            _log.error("ca_bundle_unusable", cluster=cluster.name, error=str(error))
+        except ValueError as error:
             message = "The gateway can't use this cluster's CA bundle. Tell the gateway's operator."
             raise ClusterUnavailable(message, retry_after=30) from error
 
@@ -250,10 +256,7 @@ class Pool:
     async def _reap(self) -> None:
         while True:
             await asyncio.sleep(min(60.0, self._limits.idle_seconds / 2))
-            now = self._clock()
-            for entry in [*self._entries.values()]:
-                if not entry.warm.leases and now - entry.used >= self._limits.idle_seconds:
-                    self._drop(entry.key)
+            self.expire()
 
 
 def _key(cluster: ClusterOptions, bundle: Bundle) -> ClusterKey:

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -29,9 +30,12 @@ class Bundle:
 
 @dataclass(slots=True)
 class _Seen:
-    looked: float
-    stamp: tuple[int, int, int]
-    bundle: Bundle
+    """A CA file: when it was looked at, what it was when it was good, the bundle of then, and what is wrong now."""
+
+    looked: float = -inf
+    stamp: tuple[int, int, int] | None = None
+    bundle: Bundle | None = None
+    problem: str = ""
 
 
 def bundle_from(pem: str, *, verify: bool = True) -> Bundle:
@@ -62,11 +66,10 @@ class TrustStore:
     def bundle(self, cluster: ClusterOptions) -> Bundle:
         """Return the bundle as it is now; a file is looked at once a second and read again when it changed.
 
-        A changed file that can't be used keeps the last good bundle and is logged.
+        A changed file that can't be used keeps the last good bundle, and is logged once.
 
         Raises:
-            OSError: The file can't be read and never could.
-            ValueError: It never held a usable certificate.
+            ValueError: There is no good bundle, because the file never could be read or held no usable certificate.
         """
         if cluster.certificate_authority is not None:
             return self._from_file(cluster.certificate_authority, cluster.name)
@@ -77,21 +80,12 @@ class TrustStore:
 
     def _from_file(self, path: Path, name: str) -> Bundle:
         now = self._clock()
-        seen = self._seen.get(path)
-        if seen is not None and now - seen.looked < _LOOK_AGAIN:
-            return seen.bundle
-        try:
-            status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if seen is None or stamp != seen.stamp:
-                # An emptied file must not turn into the system's roots.
-                seen = _Seen(now, stamp, bundle_from(path.read_text(encoding="utf-8") or "\n"))
-        except (OSError, ValueError) as error:
-            if seen is None:
-                raise
-            _log.error("ca_bundle_unusable", cluster=name, path=str(path), error=str(error), kept="the last good one")
-        seen.looked = now
-        self._seen[path] = seen
+        seen = self._seen.setdefault(path, _Seen())
+        if now - seen.looked >= _LOOK_AGAIN:
+            seen.looked = now
+            _look(seen, path, name)
+        if seen.bundle is None:
+            raise ValueError(seen.problem)
         return seen.bundle
 
     def context(self, bundle: Bundle) -> ssl.SSLContext:
@@ -105,3 +99,20 @@ class TrustStore:
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             self._contexts[bundle.digest] = context
         return context
+
+
+def _look(seen: _Seen, path: Path, name: str) -> None:
+    problem = ""
+    try:
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if stamp != seen.stamp:
+            # An emptied file must not turn into the system's roots.
+            seen.bundle = bundle_from(path.read_text(encoding="utf-8") or "\n")
+            seen.stamp = stamp
+    except (OSError, ValueError) as error:
+        problem = str(error)
+        if problem != seen.problem:
+            kept = "the last good one" if seen.bundle else "nothing"
+            _log.error("ca_bundle_unusable", cluster=name, path=str(path), error=problem, kept=kept)
+    seen.problem = problem
