@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, WithJsonSchema
 from gateway.access.confirmation import Confirmation, Proposal
 from gateway.access.session import ClusterSession
 from gateway.errors import ClusterUnavailable, GatewayError, Refused
-from gateway.kube.errors import Unreachable
+from gateway.kube.errors import Conflict, Unreachable
 from gateway.tools.applying import Outcome, Preview, preview, words, write
 from gateway.tools.difference import fitting
 from gateway.tools.manifests import parse_manifest
@@ -137,6 +137,8 @@ async def _previews(session: ClusterSession, targets: Sequence[Target], *, force
             for each in failing[:10]
             if each.error is not None
         ]
+        if session.cluster.policy.force and any(isinstance(each.error, Conflict) for each in failing):
+            lines.append("With force=true conflicting fields are taken over; ask a person before that.")
         count = f"{len(failing)} of {len(previews)} documents would fail"
         raise WouldFail("\n".join([f"cluster {session.cluster.shown} · nothing was written: {count}", *lines]))
     return previews

@@ -10,7 +10,7 @@ import orjson
 from gateway.access.questions import Question
 from gateway.access.session import ClusterSession
 from gateway.discovery.catalog import Catalog
-from gateway.discovery.resolve import One, Several, Unknown, by_api_version, resolve
+from gateway.discovery.resolve import One, Several, by_api_version, resolve
 from gateway.errors import BadArgument, NotOffered
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
@@ -139,13 +139,8 @@ def _no_such_kind(session: ClusterSession, catalog: Catalog, document: Document)
     if document.api_version in catalog.broken:
         return f"{document.api_version} can't be read on this cluster at the moment ({document.where})."
     # Only the same kind in another API: of what is just similar, a restricted kind would have more or less than others.
-    match resolve(catalog, document.kind):
-        case One(kind):
-            near: tuple[ResourceType, ...] = (kind,)
-        case Several(candidates):
-            near = candidates
-        case Unknown():
-            near = ()
+    match = resolve(catalog, document.kind)
+    near = (match.type,) if isinstance(match, One) else match.candidates if isinstance(match, Several) else ()
     names = ", ".join(f"{kind.api_version}/{kind.kind}" for kind in near)
     hint = f"Did you mean {names}?" if names else "Call resource_types to see what it serves."
     return f"Cluster {session.cluster.shown} serves no {shown(typed)!r} ({document.where}). {hint}"
