@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from quart import Quart
@@ -17,18 +18,23 @@ from gateway.access.plans import Plans, UsedInMemory
 from gateway.access.session import Access
 from gateway.admin import Readiness, admin_listener, create_admin_app
 from gateway.clusters.pool import Pool
+from gateway.clusters.rates import RateLimits
 from gateway.clusters.registry import ClusterRegistry
 from gateway.clusters.trust import TrustStore
 from gateway.discovery.fetch import Discovery
 from gateway.edge.endpoint import McpEndpoint
 from gateway.edge.managers import Managers
 from gateway.edge.origins import origins_for
+from gateway.errors import GatewayError
 from gateway.identity.verifier import Identity
 from gateway.protocol.server import create_server
 from gateway.settings import Settings, load_settings
 from gateway.telemetry.audit import log_audit
 from gateway.telemetry.metrics import Metrics, Reading
 from gateway.tools import all_tools
+
+if TYPE_CHECKING:
+    from gateway.clusters.shared import SharedWindows, UsedInStore
 
 _log = structlog.get_logger(__name__)
 
@@ -64,9 +70,11 @@ def create_app(settings: Settings | None = None) -> Quart:
     pool = Pool(TrustStore(time.monotonic), time.monotonic)
     identity = Identity(registry, pool, settings)
     pool.when_retired(discovery.forget, identity.forget)
-    access = Access(pool, discovery, identity, metrics, log_audit)
+    windows, used_plans = _shared(settings.shared_store)
+    rates = RateLimits(windows) if settings.rate_limiting else None
+    access = Access(pool, discovery, identity, metrics, log_audit, rates)
     sealing_key = os.urandom(32)
-    confirmation = Confirmation(Plans([sealing_key], UsedInMemory(time.monotonic), time.time))
+    confirmation = Confirmation(Plans([sealing_key], used_plans or UsedInMemory(time.monotonic), time.time))
     tools = all_tools(Continuation(sealing_key), confirmation)
     server = create_server(access, tools, version=__version__, sealing_keys=[sealing_key])
     managers = Managers.of(server)
@@ -82,7 +90,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it
     readiness = Readiness()
     app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint)
-    metrics.watch_state(lambda: _readings(pool, discovery, identity))
+    metrics.watch_state(lambda: _readings(pool, discovery, identity, rates))
 
     @app.get("/health")
     async def health() -> tuple[str, int]:
@@ -95,6 +103,9 @@ def create_app(settings: Settings | None = None) -> Quart:
             admin = create_admin_app(readiness, metrics.registry)
             app.extensions["admin_url"] = await stack.enter_async_context(admin_listener(admin, settings.admin))
             await stack.enter_async_context(pool)
+            for shared in (windows, used_plans):
+                if shared is not None:
+                    stack.push_async_callback(shared.close)
             stack.push_async_callback(identity.close)
             stack.push_async_callback(discovery.close)
             await stack.enter_async_context(managers.run())
@@ -106,7 +117,24 @@ def create_app(settings: Settings | None = None) -> Quart:
     return app
 
 
-def _readings(pool: Pool, discovery: Discovery, identity: Identity) -> Iterator[Reading]:
+def _shared(url: str | None) -> "tuple[SharedWindows | None, UsedInStore | None]":
+    """Return what is kept in the store that replicas share, where one is configured."""
+    if url is None:
+        return None, None
+    try:
+        # Only who shares a store needs its client.
+        from gateway.clusters.shared import SharedWindows, UsedInStore  # noqa: PLC0415
+    except ImportError as error:
+        raise GatewayError("sharedStore needs more packages: pip install 'kube-mcp-gateway[shared]'") from error
+    return SharedWindows(url), UsedInStore(url)
+
+
+def _readings(pool: Pool, discovery: Discovery, identity: Identity, rates: RateLimits | None) -> Iterator[Reading]:
+    yield Reading(
+        "rate_limits_alone",
+        "1 while the shared store is away and this replica counts calls alone.",
+        float(rates is not None and rates.counts_alone),
+    )
     clients = pool.state()
     yield Reading("pool_clients", "Warm cluster clients.", clients.open)
     yield Reading("pool_leases", "Calls that hold a cluster client.", clients.leases)

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.access.questions import Answers
 from gateway.clusters.options import ClusterOptions
 from gateway.clusters.pool import Lease, Pool
+from gateway.clusters.rates import Rate, RateLimits
 from gateway.discovery.catalog import Catalog
 from gateway.discovery.fetch import Discovery
 from gateway.errors import ClusterUnavailable, GatewayError
@@ -56,6 +57,16 @@ class Access:
     identity: Identity
     metrics: Metrics
     audit: Auditor
+    rates: RateLimits | None = None
+
+    async def admit(self, caller: Caller, rate: Rate) -> None:
+        """Count one call of a tool, or one reading of an MCP resource.
+
+        Raises:
+            RateLimited: The caller has used up what it may call in a minute.
+        """
+        if self.rates is not None:
+            await self.rates.take(rate, caller.cluster, (caller.principal.issuer, caller.principal.subject))
 
     @asynccontextmanager
     async def session(

@@ -6,17 +6,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+READ_WRITE = {"writes": ["apply", "post"], "subresources": ["pods/exec", "pods/eviction"]}
+"""What `--read-write` allows: all but deleting."""
+
 
 def listed(
-    urls: Iterable[str], certificate_authority: Path | None, tls_server_name: str | None, *, insecure: bool
+    urls: Iterable[str],
+    certificate_authority: Path | None,
+    tls_server_name: str | None,
+    *,
+    insecure: bool,
+    read_write: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return the clusters of these URLs in the shape of the settings, all with the same trust."""
+    """Return the clusters of these URLs in the shape of the settings, all with the same trust and policy."""
     trust = {
         "certificateAuthority": str(certificate_authority) if certificate_authority else None,
         "tlsServerName": tls_server_name,
         "insecure": insecure or None,
     }
-    return [{"name": name, "server": url, **trust} for name, url in _named(urls)]
+    policy = {"policy": READ_WRITE} if read_write else {}
+    return [{"name": name, "server": url, **trust, **policy} for name, url in _named(urls)]
 
 
 def _named(urls: Iterable[str]) -> list[tuple[str, str]]:

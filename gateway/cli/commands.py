@@ -78,6 +78,22 @@ def serve(
             rich_help_panel="Clusters without a file",
         ),
     ] = None,
+    enable_rate_limiting: Annotated[
+        bool | None,
+        typer.Option(
+            "--enable-rate-limiting/--no-enable-rate-limiting",
+            help="Limit how often a caller may call a cluster in a minute.  [default: on]",
+        ),
+    ] = None,
+    read_write: Annotated[
+        bool,
+        typer.Option(
+            "--read-write/--no-read-write",
+            help="Let callers of every --cluster apply manifests, run commands in pods and evict pods. Never delete.",
+            rich_help_panel="Clusters without a file",
+            show_default=False,
+        ),
+    ] = False,
     insecure: Annotated[
         bool,
         typer.Option(
@@ -100,16 +116,19 @@ def serve(
     A flag wins over the environment, that over the file. Each setting has a variable: `listen.drainSeconds` in the file
     is `KUBE_MCP_GATEWAY_LISTEN__DRAIN_SECONDS`; lists are JSON.
     """
-    if not cluster and (certificate_authority or tls_server_name or insecure):
+    if not cluster and (certificate_authority or tls_server_name or insecure or read_write):
         raise typer.BadParameter(
-            "it says how --cluster is trusted, and no --cluster is given",
-            param_hint=_trust_flag(certificate_authority, tls_server_name),
+            "it is about every --cluster, and no --cluster is given; in a file it is a setting of each cluster",
+            param_hint=_cluster_flag(certificate_authority, tls_server_name, insecure=insecure),
         )
     overrides = {
         "audience": audience,
         "listen": {"host": host, "port": port},
         "log": {"level": log_level},
-        "clusters": listed(cluster or (), certificate_authority, tls_server_name, insecure=insecure),
+        "rateLimiting": enable_rate_limiting,
+        "clusters": listed(
+            cluster or (), certificate_authority, tls_server_name, insecure=insecure, read_write=read_write
+        ),
     }
     # Imported here, because help and mistakes in words should not wait for what only serving needs.
     from gateway.cli.serve import run  # noqa: PLC0415
@@ -141,10 +160,12 @@ def demo(
     run(port, once=once, call=call)
 
 
-def _trust_flag(certificate_authority: Path | None, tls_server_name: str | None) -> str:
+def _cluster_flag(certificate_authority: Path | None, tls_server_name: str | None, *, insecure: bool) -> str:
     if certificate_authority:
         return "--certificate-authority"
-    return "--tls-server-name" if tls_server_name else "--insecure"
+    if tls_server_name:
+        return "--tls-server-name"
+    return "--insecure" if insecure else "--read-write"
 
 
 def spelled_out(arguments: Sequence[str], switches: Iterable[str]) -> list[str]:

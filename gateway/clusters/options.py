@@ -15,7 +15,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
 class LimitOptions(Options):
-    """What one cluster's callers may use: times in seconds, sizes in bytes, counts."""
+    """What one cluster's callers may use: times in seconds, sizes in bytes, counts; calls a minute for each caller."""
 
     connect_seconds: Seconds = 3
     first_byte_seconds: Seconds = 15
@@ -23,6 +23,9 @@ class LimitOptions(Options):
     connections: int = Field(default=64, ge=1, le=1024)
     queue: int = Field(default=256, ge=0, le=10_000)
     answer_bytes: int = Field(default=24 * 1024, ge=1024, le=1024 * 1024)
+    reads_per_minute: int = Field(default=120, ge=1, le=1_000_000)
+    writes_per_minute: int = Field(default=30, ge=1, le=1_000_000)
+    others_per_minute: int = Field(default=60, ge=1, le=1_000_000)
 
 
 class ClusterOptions(Options):

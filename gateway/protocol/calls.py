@@ -61,6 +61,7 @@ class Calls:
         started = time.perf_counter()
         outcome = "ok"
         try:
+            await self._access.admit(caller, tool.rate)
             arguments = _checked(tool, params.arguments)
             answers = answers_so_far(context, params.input_responses, params.request_state)
             for _ in range(_MOST_QUESTIONS):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.admin.options import AdminOptions
@@ -27,6 +28,8 @@ class Settings(IdentityOptions, BaseSettings):
     listen: ListenOptions = ListenOptions()
     admin: AdminOptions = AdminOptions()
     log: LogOptions = LogOptions()
+    rate_limiting: bool = True
+    shared_store: str | None = Field(default=None, pattern=r"^(valkey|redis)s?://\S+$", max_length=1000, repr=False)
     clusters: tuple[ClusterOptions, ...] = ()
     clusters_directory: Path | None = None
 

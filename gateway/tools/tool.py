@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
 from gateway.access.session import ClusterSession
+from gateway.clusters.rates import Rate
 from gateway.policy.options import PolicyOptions
 
 
@@ -53,7 +54,7 @@ class Tool(Generic[A]):
     description: str
     arguments: type[A]
     run: Callable[[ClusterSession, A], Awaitable[str]]
-    rate: Literal["reads", "writes", "others"] = "reads"
+    rate: Rate = "reads"
     needs: Literal["apply", "post", "delete"] | None = None
     seconds: Callable[[A], float] | None = None
     read_only: bool = True
