@@ -117,7 +117,33 @@ async def _timeout(container: Container, words: list[str], streams: Streams) -> 
         return 143
 
 
+async def _watching(container: Container, words: list[str], streams: Streams) -> int:
+    """Run a program until it ends or the input does: what a script comes to that watches its input and runs `"$@"`."""
+
+    async def nothing() -> bytes:
+        return b""
+
+    async def end_of_input() -> None:
+        while await streams.read():
+            pass
+
+    running = asyncio.ensure_future(run(container, words, Streams(nothing, streams.out, streams.err)))
+    watching = asyncio.ensure_future(end_of_input())
+    try:
+        await asyncio.wait((running, watching), return_when=asyncio.FIRST_COMPLETED)
+        return running.result() if running.done() else 137
+    except NoSuchProgramError as error:
+        await streams.err(f"sh: {error}: not found\n".encode())
+        return 127
+    finally:
+        for task in (running, watching):
+            task.cancel()
+        await asyncio.gather(running, watching, return_exceptions=True)
+
+
 async def _sh(container: Container, words: list[str], streams: Streams) -> int:
+    if words[1:2] == ["-c"] and '"$@"' in words[2] and "read" in words[2]:
+        return await _watching(container, words[4:], streams)
     if words[1:2] != ["-c"]:
         line = b""
         while data := await streams.read():

@@ -37,18 +37,19 @@ exec 3<&0
 "$@" 3<&- </dev/null & child=$!
 { while read -r _; do :; done; trap : TERM; kill -TERM -$$ || kill -TERM $child; sleep 1
 kill -KILL -$$ || kill -KILL $child; } <&3 3<&- >/dev/null 2>&1 & guard=$!
-exec 3<&- >/dev/null 2>&1
+exec 3<&-
 trap ended=1 TERM
-wait $child; code=$?
+{ wait $child; code=$?
 [ "$ended" ] && wait $guard
-kill -KILL $guard
+kill -KILL $guard; wait $guard; } 2>/dev/null
 exit $code
 """
 """Runs its arguments; at the end of its own input, which nothing is ever written to, ends them and all they started.
 
 POSIX shell, builtins alone but for `sleep`, without which KILL follows TERM at once. The shell is the leader of its
 process group (container runtimes give each exec a session), so the group is the command with its children; where it is
-not, the command alone is ended. The guard ends with the command.
+not, the command alone is ended. The guard ends with the command. The shell keeps its output open as long as it lives:
+containerd closes the input of what has closed its output.
 """
 
 
@@ -86,8 +87,11 @@ class Ran:
     """What became of a command.
 
     `stopped` says why the gateway ended it, or that the connection broke; `ended` whether its end was seen. `exit_code`
-    is None where it has none; `failure` is then what the container's runtime says.
+    is None where it has none; `failure` is then what the container's runtime says. Only where the `protocol` can close
+    the input alone can the end of a stopped command be seen.
     """
+
+    protocol: str
 
     stdout: Output
     stderr: Output
@@ -202,7 +206,8 @@ class Command:
             stopped = "broken"
         stdout, stderr = (kept.output() for kept in self._streams.values())
         code, failure = _outcome(self._status)
-        return Ran(stdout, stderr, stopped, self._status is not None, code, failure, time.monotonic() - began)
+        protocol = self._socket.protocol or ""
+        return Ran(protocol, stdout, stderr, stopped, self._status is not None, code, failure, time.monotonic() - began)
 
     def _written(self) -> int:
         return sum(kept.size for kept in self._streams.values())
