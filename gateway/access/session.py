@@ -1,5 +1,6 @@
 """The caller's door to one cluster: every Kubernetes request a tool causes goes through `ClusterSession.request`."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -83,16 +84,21 @@ class Access:
 
 @dataclass(slots=True)
 class _Outgoing:
-    """One request past the policy, and what is to be recorded of it."""
+    """One request, and what is to be recorded of it; `target` is there once the policy let it pass."""
 
-    target: str
-    decision: str = "allow"
+    attributes: Attributes
+    target: str = ""
+    decision: str = "internal"
     status: int = UNSENT
     size: int = 0
     audit_id: str = ""
 
     def answered(self, answer: Answer) -> None:
-        """Take note of an answer; raises ApiError where it is not a success."""
+        """Take note of an answer.
+
+        Raises:
+            ApiError: It is not a success.
+        """
         self.status, self.size = answer.status, len(answer.body)
         self.audit_id = answer.headers.get("audit-id", "")
         if not answer.ok:
@@ -181,11 +187,12 @@ class ClusterSession:
         Raises:
             GatewayError: As `request` would.
         """
-        attributes = attributes_of(request.verb, request.path())
+        outgoing = _Outgoing(request.attributes)
         try:
-            check(self.cluster.policy, attributes, namespaced=kind.namespaced)
+            self._let_out(request, kind, outgoing)
         except GatewayError as error:
-            self._record(request.verb, attributes, _Outgoing("", decision=error.outcome), 0.0)
+            outgoing.decision = error.outcome
+            self._record(outgoing, 0.0)
             raise
 
     async def exec(self, request: Request, kind: ResourceType, limits: ExecLimits) -> Ran:
@@ -220,17 +227,12 @@ class ClusterSession:
             return ran
 
     @asynccontextmanager
-    async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator["_Outgoing"]:
+    async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator[_Outgoing]:
         """Let the policy judge what goes out, and record what came of it, whatever that was."""
-        path = request.path()
-        attributes = attributes_of(request.verb, path)
-        if (kind.group, kind.plural) != (attributes.group, attributes.resource):
-            message = f"a request for {attributes.resource} was made with the type {kind.qualified}"
-            raise ValueError(message)
-        outgoing = _Outgoing(request.target(path))
+        outgoing = _Outgoing(request.attributes)
         started = time.perf_counter()
         try:
-            check(self.cluster.policy, attributes, namespaced=kind.namespaced)
+            self._let_out(request, kind, outgoing)
             yield outgoing
         except InvalidToken:
             self._access.identity.end(self._caller.token.digest)
@@ -239,15 +241,28 @@ class ClusterSession:
             outgoing.decision = error.kind
             raise self._unavailable(error) from error
         except GatewayError as error:
-            if not outgoing.status:
-                outgoing.decision = error.outcome
+            outgoing.decision = error.outcome
+            raise
+        except asyncio.CancelledError:
+            outgoing.decision = "cancelled"
             raise
         finally:
-            self._record(request.verb, attributes, outgoing, time.perf_counter() - started)
+            self._record(outgoing, time.perf_counter() - started)
 
-    def _record(self, verb: str, attributes: Attributes, outgoing: "_Outgoing", seconds: float) -> None:
-        cluster, principal = self.cluster.name, self._caller.principal
-        self._access.metrics.api_request(cluster, verb, str(outgoing.status or outgoing.decision), seconds)
+    def _let_out(self, request: Request, kind: ResourceType, outgoing: _Outgoing) -> None:
+        """Read the final path the way the API server does, and let the policy judge that."""
+        path = request.path()
+        attributes = outgoing.attributes = attributes_of(request.verb, path)
+        if (kind.group, kind.plural) != (attributes.group, attributes.resource):
+            message = f"a request for {attributes.resource} was made with the type {kind.qualified}"
+            raise ValueError(message)
+        check(self.cluster.policy, attributes, namespaced=kind.namespaced)
+        outgoing.target = request.target(path)
+
+    def _record(self, outgoing: _Outgoing, seconds: float) -> None:
+        cluster, principal, attributes = self.cluster.name, self._caller.principal, outgoing.attributes
+        decision = "allow" if outgoing.status else outgoing.decision
+        self._access.metrics.api_request(cluster, attributes.verb, str(outgoing.status or decision), seconds)
         self._access.audit(
             AuditRecord(
                 request_id=self._caller.request_id,
@@ -256,13 +271,13 @@ class ClusterSession:
                 token_id=principal.token_id,
                 cluster=cluster,
                 tool=self._tool,
-                verb=verb,
+                verb=attributes.verb,
                 group=attributes.group,
                 resource=attributes.resource,
                 subresource=attributes.subresource,
                 namespace=attributes.namespace,
                 name=attributes.name,
-                decision=outgoing.decision,
+                decision=decision,
                 status=outgoing.status,
                 size=outgoing.size,
                 seconds=seconds,

@@ -40,15 +40,20 @@ class Request:
         """The HTTP method of the verb."""
         return _METHODS[self.verb]
 
+    @property
+    def attributes(self) -> Attributes:
+        """What it is about, as it was typed."""
+        return Attributes(
+            self.verb, self.group, self.version, self.resource, self.subresource, self.namespace, self.name
+        )
+
     def path(self) -> str:
         """Return the escaped path.
 
         Raises:
             BadArgument: A segment that can't be sent.
         """
-        return resource_path(
-            Attributes(self.verb, self.group, self.version, self.resource, self.subresource, self.namespace, self.name)
-        )
+        return resource_path(self.attributes)
 
     def target(self, path: str) -> str:
         """Return the path with its query, as the request line has it."""
