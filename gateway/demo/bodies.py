@@ -1,5 +1,6 @@
 """The boundary between what was sent and an object to write: media types, JSON and YAML, types, unknown fields."""
 
+import re
 from typing import Any
 
 import orjson
@@ -20,13 +21,21 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as sigs.k8s.io/yaml reads it for JSON: timestamps stay text."""
+    """YAML as sigs.k8s.io/yaml reads it for JSON: timestamps stay text, y and n are booleans, keys become text."""
 
 
 _Loader.yaml_implicit_resolvers = {
     key: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
     for key, found in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))
+_Loader.add_constructor("tag:yaml.org,2002:bool", lambda _, node: str(node.value).lower() in {"y", "yes", "on", "true"})
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else orjson.dumps(key).decode(): _as_json(v) for key, v in value.items()}
+    return [_as_json(inner) for inner in value] if isinstance(value, list) else value
 
 
 def content_type(call: Call) -> str:
@@ -41,7 +50,7 @@ def first_document(text: bytes) -> Any:
     """
     loader: Any = _Loader(text)
     try:
-        return loader.get_data() if loader.check_data() else None
+        return _as_json(loader.get_data()) if loader.check_data() else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
@@ -62,7 +71,10 @@ def decode(call: Call, resource: Resource) -> Obj:
         except orjson.JSONDecodeError as error:
             shown = call.body[:1].decode(errors="replace")
             words = f"invalid character '{shown}' looking for beginning of value" if shown not in "{[" else str(error)
-            raise _unrecognized(resource, f"couldn't get version/kind; json parse error: {words}") from None
+            if shown in {"{", "["}:
+                words = "unexpected end of JSON input"
+            sent = call.body.decode(errors="replace") if shown in {"{", "["} else call.body.hex()
+            raise _unrecognized(resource, f"couldn't get version/kind; json parse error: {words} ({sent})") from None
     else:
         raise StatusError(415, _UNKNOWN + _ACCEPTED)
     if not isinstance(body, dict):

@@ -151,47 +151,60 @@ def _shown(value: Any) -> str:
     return f"&{{{value}}}"
 
 
-def check(kind: Type, value: Any, path: Path = ()) -> None:
-    """Check a value against its type; raises TypeMismatchError for the first thing that does not fit."""
+def check(kind: Type, value: Any) -> None:
+    """Check a value against its type; raises TypeMismatchError with everything that does not fit."""
+    errors = list(_misfits(kind, value, ()))
+    if errors:
+        raise TypeMismatchError(errors[0] if len(errors) == 1 else "errors:\n  " + "\n  ".join(errors))
+
+
+def _misfits(kind: Type, value: Any, path: Path) -> Iterator[str]:
     if value is None or kind in ("*", "x"):
         return
     if isinstance(kind, str):
-        allowed, name = _SCALARS[kind]
-        wrong = not isinstance(value, allowed) or (isinstance(value, bool) and kind in {"i", "n"})
-        quantity = kind == "s" and path[-2:-1] and path[-2] in _QUANTITIES and not isinstance(value, dict | list)
-        if wrong and not quantity:
-            got = "string" if kind in {"i", "n"} and isinstance(value, str) else _shown(value)
-            raise TypeMismatchError(f"{path_text(path)}: expected {name}, got {got}")
+        yield from _scalar_misfit(kind, value, path)
         return
     known = fields(kind)
     if known is not None or "v" in kind:
         if not isinstance(value, dict):
-            raise TypeMismatchError(f"{path_text(path)}: expected map, got {_shown(value)}")
-        for name, inner in value.items():
+            yield f"{path_text(path)}: expected map, got {_shown(value)}"
+            return
+        for name in sorted(value):
             here = (*path, f"f:{name}")
             if known is not None and name not in known:
                 if kind.get("u"):
                     continue
-                raise TypeMismatchError(f"{path_text(here)}: field not declared in schema")
-            check(known[name] if known is not None else kind["v"], inner, here)
+                yield f"{path_text(here)}: field not declared in schema"
+                return  # what comes after an unknown field is not looked at
+            yield from _misfits(known[name] if known is not None else kind["v"], value[name], here)
     elif "i" in kind:
-        if not isinstance(value, list):
-            raise TypeMismatchError(f"{path_text(path)}: expected list, got {_shown(value)}")
-        _check_items(kind, value, path)
+        if isinstance(value, list):
+            yield from _item_misfits(kind, value, path)
+        else:
+            yield f"{path_text(path)}: expected list, got {_shown(value)}"
+
+
+def _scalar_misfit(kind: str, value: Any, path: Path) -> Iterator[str]:
+    allowed, name = _SCALARS[kind]
+    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and kind in {"i", "n"})
+    quantity = kind == "s" and path[-2:-1] and path[-2] in _QUANTITIES and not isinstance(value, dict | list)
+    if wrong and not quantity:
+        got = "string" if kind in {"i", "n"} and isinstance(value, str) else _shown(value)
+        yield f"{path_text(path)}: expected {name}, got {got}"
 
 
 _QUANTITIES = {"f:limits", "f:requests", "f:capacity", "f:allocatable", "f:hard", "f:used"}
 
 
-def _check_items(kind: dict[str, Any], value: list[Any], path: Path) -> None:
+def _item_misfits(kind: dict[str, Any], value: list[Any], path: Path) -> Iterator[str]:
     seen: set[str] = set()
     for index, inner in enumerate(value):
         element = list_key(kind, inner) if "k" in kind or "s" in kind else f"v:{index}"
         if element in seen and ("k" in kind or "s" in kind):
             what = f"key {element_text(element)}" if "k" in kind else f"item {element[2:]}"
-            raise TypeMismatchError(f"{path_text(path)}: duplicate entries for {what}")
+            yield f"{path_text(path)}: duplicate entries for {what}"
         seen.add(element)
-        check(kind["i"], inner, (*path, element))
+        yield from _misfits(kind["i"], inner, (*path, element))
 
 
 def unknown_fields(kind: Type, value: Any, path: str = "") -> Iterator[str]:

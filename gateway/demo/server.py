@@ -81,7 +81,6 @@ class EmbeddedCluster:
         self._faults: list[Active] = []
         self._listener = Listener(self._respond, self._authority, self._faults)
         bootstrap(self._state.store)
-        self._state.compacted = self._state.store.revision
 
     def __repr__(self) -> str:
         return f"<EmbeddedCluster {self.name} {self.server} connections={self.connections} served={self.served}>"

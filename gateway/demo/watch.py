@@ -87,6 +87,10 @@ def _seconds(call: Call) -> float:
 def watch(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
     """Answer with a stream of changes; a revision that is too old is an ERROR event of an answer that is 200."""
     choice = media(call)
+    version = call.param("resourceVersion")
+    if version and not version.isdigit():
+        text = f'Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax'
+        raise StatusError(500, f"resourceVersion: {text}", reason="")
     namespace = asked.namespace if resource.namespaced else ""
     seen = _Watch(resource, namespace, selector_of(resource, call), choice, call.param("includeObject", "Metadata"))
     return Answer(200, _stream(state, seen, call, _seconds(call)))
@@ -102,8 +106,8 @@ async def _stream(state: State, seen: _Watch, call: Call, seconds: float) -> Asy
         if call.flag("sendInitialEvents") and bookmarks:
             yield seen.bookmark(since, initial=True)
     else:
-        since = int(text) if text.isdigit() else -1
-        if since < 0 or since < max(state.compacted, store.oldest(key)):
+        since = int(text)
+        if since < max(state.compacted, store.oldest(key)):
             words = f"too old resource version: {text} ({max(state.compacted, store.oldest(key))})"
             yield _error(expired(words))
             return

@@ -305,7 +305,8 @@ def applied_config(write: Write) -> Obj:
     try:
         schema.check(kind, config)
     except TypeMismatchError as error:
-        who = f"{metadata.get('namespace', '')}/{metadata['name']}; {resource.api_version}, Kind={resource.kind}"
+        version = f"{resource.group}/{resource.version}"
+        who = f"{metadata.get('namespace', '')}/{metadata['name']}; {version}, Kind={resource.kind}"
         raise StatusError(500, f"failed to create typed patch object ({who}): {error}", reason="") from None
     slim: Obj = schema.pruned(kind, config)
     return slim
@@ -321,6 +322,7 @@ def _apply(write: Write) -> Answer:
         if write.asked.subresource:
             raise not_found(resource.plural, resource.group, write.asked.name)
         result, owned = ownership.apply(kind, {"metadata": {}}, config, manager, force=False, now=now)
+        owned = _reset(write, owned, manager)
         return reads.show(resource, store(write, make(write, result), owned), call, 201)
     version = config["metadata"].get("resourceVersion")
     if version and version != before["metadata"]["resourceVersion"]:
@@ -331,12 +333,14 @@ def _apply(write: Write) -> Answer:
     result, owned = ownership.apply(
         kind, _bare(before) | {"metadata": before["metadata"]}, config, manager, force=call.flag("force"), now=now
     )
-    if "status" in resource.subresources and not write.asked.subresource:
-        owned = _without_status(owned, manager)
+    owned = _reset(write, owned, manager)
     return reads.show(resource, replace(write, before, result, owned), call)
 
 
-def _without_status(owned: dict[Manager, Owned], manager: Manager) -> dict[Manager, Owned]:
+def _reset(write: Write, owned: dict[Manager, Owned], manager: Manager) -> dict[Manager, Owned]:
+    """Return the owners without the fields that a write to this subresource does not reach."""
+    if "status" not in write.resource.subresources or write.asked.subresource:
+        return owned
     mine = owned[manager]
     kept = frozenset(path for path in mine.fields if path[0] != "f:status")
     return {**owned, manager: Owned(kept, mine.time)}

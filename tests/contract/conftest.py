@@ -5,6 +5,7 @@ cannot show (a running container, metrics.k8s.io) asks for `embedded` and says s
 """
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,8 @@ class Http:
         sent = {"Accept": accept, "User-Agent": self.agent, **({"Authorization": f"Bearer {given}"} if given else {})}
         if data is not None:
             sent["Content-Type"] = content_type
+        if data is not None and len(data) > 1 << 20:
+            data = io.BytesIO(data.encode() if isinstance(data, str) else data)  # type: ignore[assignment]
         url = URL(self.server + path, encoded=True)
         async with self.session.request(
             method, url, data=data, headers={**sent, **(headers or {})}, allow_redirects=False
