@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.clusters.registry import ClusterRegistry
 from gateway.demo import EmbeddedCluster
 from gateway.demo.faults import (
     ExpiredCertificate,
@@ -25,8 +26,8 @@ from gateway.demo.faults import (
     server_error,
     too_many_requests,
 )
-from gateway.errors import ClusterUnavailable
-from gateway.identity import IdentityOptions
+from gateway.errors import ClusterUnavailable, Unauthenticated
+from gateway.identity import Identity, IdentityOptions
 from gateway.identity.keys import KEYS_LAST, KEYS_REST
 from gateway.identity.verifier import REFUSAL_LASTS, REVIEW_LASTS
 from tests.identity.conftest import ISSUER, JWKS, REVIEWS, Scene, claims_for, forged, kid_of, listed, scene_of, until
@@ -248,14 +249,12 @@ async def test_the_path_must_name_the_tokens_cluster(scene: Scene) -> None:
 
 async def test_the_listed_url_works_in_any_spelling(scene: Scene) -> None:
     """Capitals and a trailing slash in the first audience name the same cluster."""
-    port = scene.east.server.rpartition(":")[2]
-    async with scene_of() as other, EmbeddedCluster("south") as south:
-        assert other.east.server != scene.east.server
-        options = listed(south, server=south.server.replace("127.0.0.1", "localhost"))
-        assert options.server.startswith("https://localhost:")
-    for spelled in (f"HTTPS://127.0.0.1:{port}", f"https://127.0.0.1:{port}/"):
-        principal = await scene.identity.authenticate(await scene.east.token(spelled, "k-mcp", ISSUER))
-        assert principal.cluster_url == scene.east.server
+    url = scene.east.server.replace("127.0.0.1", "localhost")
+    identity = Identity(ClusterRegistry([listed(scene.east, server=url)]), scene.pool, IdentityOptions())
+    for spelled in (url.upper(), f"{url}/", url.replace("localhost", "LocalHost")):
+        principal = await identity.authenticate(await scene.east.token(spelled, "k-mcp", ISSUER))
+        assert principal.cluster_url == url
+    await identity.close()
 
 
 async def test_the_default_audience_is_held_where_it_is_set() -> None:
@@ -282,6 +281,8 @@ async def test_a_wrong_signature_by_a_known_key_is_a_definite_no(scene: Scene) -
     assert (await scene.refused(f"{header}.{changed}.{token.split('.')[2]}")).reason == "signature"
     assert dials(scene.east) == before
     assert scene.identity.state().refusals == 3
+    with pytest.raises(Unauthenticated):
+        scene.identity.authenticate(forged(scene.east, kid=kid_of(token), jti="2")).send(None)
 
 
 async def test_a_clusters_no_is_remembered_for_some_seconds(scene: Scene) -> None:
@@ -514,6 +515,33 @@ async def test_a_cluster_that_can_not_be_asked_says_nothing_of_a_token(kind: str
             assert (await scene.served(token)).cluster == "east"
 
 
+async def test_a_callers_wait_has_one_end() -> None:
+    """Whoever waits for others' turns, and then asks alone, is told to come back within the deadline all the same."""
+    async with scene_of(deadline=0.5) as hurried:
+        with hurried.east.fault(Latency(0.4), paths=[JWKS]):
+            first = asyncio.create_task(hurried.identity.authenticate(forged(hurried.east)))
+            await until(lambda: hurried.east.count(path=JWKS) == 1)
+            with pytest.raises(ClusterUnavailable):
+                await hurried.identity.authenticate(await hurried.east.token())
+            await asyncio.wait([first])
+            assert isinstance(first.exception(), Unauthenticated | ClusterUnavailable)
+
+
+async def test_nobody_is_told_to_wait_for_long(scene: Scene) -> None:
+    """A cluster may ask for an hour; the caller is told a minute."""
+    with scene.east.fault(too_many_requests(3600)), pytest.raises(ClusterUnavailable) as caught:
+        await scene.identity.authenticate(await scene.east.token())
+    assert caught.value.retry_after == 60
+
+
+async def test_a_key_set_beyond_reason_is_not_read(scene: Scene) -> None:
+    """A cluster that publishes too much is asked about each token, as if it published nothing."""
+    _, document = await scene.east.request("GET", JWKS, accept="*/*")
+    with scene.east.fault(Reply(200, document + b" " * (256 << 10), "application/jwk-set+json"), paths=[JWKS]):
+        await scene.identity.authenticate(await scene.east.token())
+    assert (scene.identity.state().key_reads, scene.identity.state().reviews) == (0, 1)
+
+
 async def test_an_unusable_ca_bundle_is_the_operators_trouble(tmp_path: Path) -> None:
     """Where a cluster's CA bundle can't be read, its tokens are neither accepted nor refused."""
     missing = tmp_path / "ca.pem"
@@ -533,16 +561,20 @@ async def test_a_new_ca_bundle_ends_what_was_known(tmp_path: Path) -> None:
         token, elsewhere = await scene.east.token(), await scene.west.token()
         before = await scene.identity.authenticate(token)
         await scene.identity.authenticate(elsewhere)
-        await scene.refused(forged(scene.east))
+        fake = forged(scene.east)
+        await scene.refused(fake)
+        asked = scene.east.count()
         scene.east.rotate_ca()
         bundle.write_bytes(scene.east.ca_pem)
         scene.clock.advance(1)
+        await scene.refused(fake)
+        assert scene.east.count() == asked + 1
         after = await scene.identity.authenticate(token)
         assert before.cluster_key != after.cluster_key
         assert after.subject == before.subject
         assert scene.east.count(path="/.well-known") == 2
         state = scene.identity.state()
-        assert (state.verdicts, state.refusals) == (2, 0)
+        assert (state.verdicts, state.refusals) == (2, 1)
 
 
 async def test_a_retired_key_takes_its_verdicts_along(scene: Scene) -> None:
@@ -551,10 +583,12 @@ async def test_a_retired_key_takes_its_verdicts_along(scene: Scene) -> None:
     principal = await scene.identity.authenticate(east)
     await scene.identity.authenticate(west)
     await scene.refused(forged(scene.east))
+    scene.identity.end(principal.token_digest)
     scene.identity.forget(principal.cluster_key)
     state = scene.identity.state()
     assert (state.verdicts, state.refusals) == (1, 0)
     await scene.identity.authenticate(east)
+    assert scene.identity.state().reviews == 1  # the forged token's
     assert (scene.east.count(path="/.well-known"), scene.west.count(path="/.well-known")) == (2, 1)
 
 
