@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.access.questions import Answers
+from gateway.access.watches import Watches
 from gateway.clusters.options import ClusterOptions
 from gateway.clusters.pool import Lease, Pool
 from gateway.clusters.rates import Rate, RateLimits
@@ -23,6 +24,7 @@ from gateway.kube.exec import SWITCHED, ExecLimits, Ran, started
 from gateway.kube.paths import Attributes, attributes_of
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
+from gateway.kube.watch import Events, opened
 from gateway.policy.rules import check
 from gateway.telemetry.audit import UNSENT, Auditor, AuditRecord
 from gateway.telemetry.metrics import Metrics
@@ -30,6 +32,8 @@ from gateway.telemetry.metrics import Metrics
 MAX_ANSWER: Final = 8 * 1024 * 1024
 """Bytes of an API server's answer at which reading stops."""
 
+WATCHING: Final = 200
+"""The HTTP status with which a watch is open, whatever comes later."""
 
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Tells the client how far a call has come: done, total or None, and a sentence."""
@@ -59,6 +63,7 @@ class Access:
     metrics: Metrics
     audit: Auditor
     rates: RateLimits | None = None
+    watches: Watches = field(default_factory=Watches)
 
     async def admit(self, caller: Caller, rate: Rate) -> None:
         """Count one call of a tool, or one reading of an MCP resource.
@@ -225,6 +230,31 @@ class ClusterSession:
             ran = await command.finish(limits)
             outgoing.size = ran.stdout.size + ran.stderr.size
             return ran
+
+    @asynccontextmanager
+    async def watch(self, request: Request, kind: ResourceType) -> AsyncIterator[Events]:
+        """Open one watch, if the policy lets it out; leaving this ends it.
+
+        Only its opening counts against the calls that may use the cluster at once; how many may be open is bounded by
+        itself. It is recorded when it has ended.
+
+        Raises:
+            ClusterUnavailable: As many as allowed are open; or the connection broke, which is raised inside as well.
+            Expired: The resourceVersion is too old, or has become so; raised inside as well.
+            GatewayError: See `request`.
+        """
+        async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
+            stack.enter_context(self._access.watches.place(self.principal))
+            try:
+                async with self._lease.gate.entered():
+                    events = await stack.enter_async_context(
+                        opened(self._lease.server, outgoing.target, self._caller.token, accept=request.accept)
+                    )
+            except ApiError as error:
+                outgoing.status = error.status
+                raise
+            outgoing.status = WATCHING
+            yield events
 
     @asynccontextmanager
     async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator[_Outgoing]:

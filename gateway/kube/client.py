@@ -8,7 +8,7 @@ its place is taken by one that does none of it, and calls use that session direc
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,16 +80,20 @@ class ApiServer:
         self._timeout = aiohttp.ClientTimeout(
             total=timeouts.call, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
         )
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, ssl=tls, keepalive_timeout=90),
-            timeout=self._timeout,
+        self._session = self._new_session(connections, self._timeout)
+        self._streams: aiohttp.ClientSession | None = None
+        configuration = Configuration(host=address.url)
+        configuration.tls_server_name = self._server_hostname
+        self._client = _Client(configuration, self._session)
+
+    def _new_session(self, connections: int, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, ssl=self.tls, keepalive_timeout=90),
+            timeout=timeout,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
         )
-        configuration = Configuration(host=address.url)
-        configuration.tls_server_name = self._server_hostname
-        self._client = _Client(configuration, self._session)
 
     async def send(  # the parts of an HTTP request
         self,
@@ -114,18 +118,47 @@ class ApiServer:
         sent_headers = {"Authorization": f"Bearer {token.value}", "Accept": accept, **(headers or {})}
         if content_type and body is not None:
             sent_headers["Content-Type"] = content_type
-        async with self._opened(method, target, sent_headers, body) as response:
+        async with self._opened(self._session, method, target, sent_headers, body) as response:
             content = await read_body(response, max_bytes)
             return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
 
     @asynccontextmanager
+    async def streamed(
+        self, target: str, token: BearerToken, *, accept: str, idle: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open an answer that comes bit by bit, whatever its status, for as long as it may take; leaving ends it.
+
+        It has a connection of its own: however many are open, none is taken from `send`. How many may be is the
+        caller's to bound. It ends when nothing has come for `idle` seconds.
+
+        Raises:
+            Unreachable: There was no answer, or it broke off; raised inside as well.
+        """
+        if self._streams is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=idle)
+            self._streams = self._new_session(0, timeout)
+        headers = {"Authorization": f"Bearer {token.value}", "Accept": accept}
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self.timeouts.first_byte):
+                    response = await stack.enter_async_context(self._opened(self._streams, "GET", target, headers))
+            except TimeoutError as error:
+                raise unreachable(error) from error
+            yield response
+
+    @asynccontextmanager
     async def _opened(
-        self, method: str, target: str, headers: dict[str, str], body: bytes | None
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session.closed:
             raise Unreachable("reset", "the connection was closed meanwhile", sent=False)
         try:
-            async with self._session.request(
+            async with session.request(
                 method,
                 URL(self._base + target, encoded=True),
                 headers=headers,
@@ -140,6 +173,8 @@ class ApiServer:
     async def close(self) -> None:
         """Close every connection; calls in flight end as unreachable."""
         await self._client.close()
+        if self._streams is not None:
+            await self._streams.close()
         # aiohttp closes TLS transports on the loop's next turns.
         await asyncio.sleep(0)
 
