@@ -1,13 +1,18 @@
 """Boundary to containers' logs: the last lines that fit, filtered if asked, readable whatever the bytes."""
 
+import asyncio
+import re
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from gateway.access.session import ClusterSession
-from gateway.errors import BadArgument
+from gateway.errors import GatewayError
+from gateway.kube.errors import Invalid
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
+from gateway.tools.pods import PodRef, containers_of, default_container, pod_of, read_pod
 from gateway.tools.tool import Arguments
 
 DEFAULT_LINES: Final = 100
@@ -15,14 +20,18 @@ DEFAULT_BYTES: Final = 32 * 1024
 _MOST_BYTES: Final = 1024 * 1024
 _READ: Final = 4 * 1024 * 1024
 """Bytes read of a log before it is filtered and cut."""
+_OFF_LOOP: Final = 256 * 1024
+"""Bytes from which a log is filtered and cut in a thread."""
 _GREP_LINES: Final = 20_000
 """Last lines that are searched when the caller filters without saying how many."""
+_ALL: Final = "*"
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class LogParameters(Arguments):
     """What part of a log; times as in the Kubernetes API, sizes in bytes."""
 
-    container: str | None = None
+    container: Annotated[str | None, Field(description="* for all")] = None
     previous: Annotated[bool, Field(description="of the container before its last restart")] = False
     since_seconds: Annotated[int | None, Field(ge=1)] = None
     since_time: str | None = None
@@ -30,6 +39,36 @@ class LogParameters(Arguments):
     limit_bytes: Annotated[int, Field(ge=1)] = DEFAULT_BYTES
     tail_lines: Annotated[int, Field(ge=1)] = DEFAULT_LINES
     grep: Annotated[str | None, Field(description="text to find, any case; a|b for either")] = None
+    context: Annotated[int, Field(ge=0, le=50, description="lines around each match")] = 0
+
+
+class NoLog(GatewayError):
+    """There is no such log (yet, or any more); the text says why."""
+
+    outcome = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The kept lines of one container's log: of how many read, and how many matching ones."""
+
+    lines: list[str]
+    kept: int
+    found: int
+    matching: int
+    read: int
+
+    def said(self, parameters: LogParameters) -> str:
+        if not self.read:
+            return "empty: nothing was written, or the container has not started"
+        if parameters.grep:
+            if not self.matching:
+                return f"none of the last {self.read} lines matches {parameters.grep[:80]!r}"
+            said = f"{self.matching} of the last {self.read} lines match"
+            around = f", with {parameters.context} around each" if parameters.context else ""
+            return f"{said}{around}{f'; the last {self.kept} lines of that' if self.kept < self.found else ''}"
+        more = self.kept < self.read or self.read >= parameters.tail_lines
+        return f"last {self.kept} lines{'; raise tailLines or limitBytes for more' if more else ''}"
 
 
 async def read_log(
@@ -37,39 +76,82 @@ async def read_log(
 ) -> str:
     """Return the last lines of a pod's log, at most `tailLines` of them and `limitBytes` bytes.
 
+    A workload stands for its newest pod. Without a container it is kubectl's choice; `*` gives each a part.
+
     Raises:
-        BadArgument: The kind has no log.
+        BadArgument: The kind has no pods.
+        NotOffered: The workload has none.
+        NoLog: Nothing was logged that could be read.
     """
-    if kind.group or kind.plural != "pods":
-        message = f"{kind.plural} have no log of their own. List their pods, then read a pod's logs."
-        raise BadArgument(message)
+    pod = await pod_of(session, kind, namespace, name)
+    chosen = f" ({pod.chosen})" if pod.chosen else ""
+    head = f"cluster {session.cluster.shown} · log of pod {pod.namespace}/{pod.name}{chosen}"
+    before = " (before its last restart)" if parameters.previous else ""
+    limit = min(parameters.limit_bytes, _MOST_BYTES)
+    if parameters.container == _ALL:
+        names = containers_of(await read_pod(session, pod))
+        sections = await asyncio.gather(
+            *(_section(session, pod, each, parameters, limit // len(names)) for each in names)
+        )
+        return "\n".join([f"{head}, each of {len(names)} containers{before}", *sections])
+    container, others = parameters.container or "", ""
+    try:
+        part = await _read(session, pod, container, parameters, limit)
+    except Invalid as error:
+        if container or "a container name must be specified" not in error.message:
+            raise _no_log(error) from error
+        found = await read_pod(session, pod)
+        container = default_container(found)
+        others = f" (of {', '.join(containers_of(found))}; * for all)"
+        part = await _read(session, pod, container, parameters, limit)
+    which = f" container {container}{others}" if container else ""
+    return "\n".join([f"{head}{which}{before} · {part.said(parameters)}", *part.lines])
+
+
+async def _section(session: ClusterSession, pod: PodRef, container: str, parameters: LogParameters, limit: int) -> str:
+    try:
+        part = await _read(session, pod, container, parameters, limit)
+    except (Invalid, NoLog) as error:
+        return f"--- {container} · no log: {error.message[:300]}"
+    return "\n".join([f"--- {container} · {part.said(parameters)}", *part.lines])
+
+
+def _no_log(error: Invalid) -> GatewayError:
+    """Say what to do about a log that is not there, which is no mistake in the request."""
+    said = error.message.rstrip(". \n")
+    if "is waiting to start" in said:
+        return NoLog(f"No log: {said}. Read the pod for the reason, or its log with previous=true if it restarted.")
+    if "previous terminated container" in said:
+        return NoLog(f"No log: {said}, so it has not restarted. Call again without `previous`.")
+    return error
+
+
+async def _read(session: ClusterSession, pod: PodRef, container: str, parameters: LogParameters, limit: int) -> _Part:
     request = Request(
         verb="get",
         group="",
         version="v1",
         resource="pods",
-        namespace=namespace,
-        name=name,
+        namespace=pod.namespace,
+        name=pod.name,
         subresource="log",
-        query=_query(parameters),
+        query=_query(container, parameters),
         accept="*/*",
     )
-    answer = await session.request(request, kind, max_bytes=_READ + 65536)
-    lines = answer.body.decode("utf-8", "backslashreplace").splitlines()
-    read = len(lines)
-    if parameters.grep:
-        wanted = [part for part in parameters.grep.lower().split("|") if part]
-        lines = [line for line in lines if any(part in line.lower() for part in wanted)]
-    kept = _last(lines, min(parameters.limit_bytes, _MOST_BYTES), parameters.tail_lines)
-    return "\n".join([_head(session, f"{namespace}/{name}", parameters, (read, len(lines), len(kept))), *kept])
+    body = (await session.request(request, pod.kind, max_bytes=_READ + 65536)).body
+    if parameters.previous and body.startswith(b"unable to retrieve container logs for "):
+        raise NoLog("The log from before the last restart has been removed from the node. Call without `previous`.")
+    if len(body) > _OFF_LOOP:
+        return await asyncio.to_thread(_part, body, parameters, limit)
+    return _part(body, parameters, limit)
 
 
-def _query(parameters: LogParameters) -> tuple[tuple[str, str], ...]:
+def _query(container: str, parameters: LogParameters) -> tuple[tuple[str, str], ...]:
     # An API server cuts limitBytes from the front of the tail, and inside a line; so more is read and cut here.
     tail = max(parameters.tail_lines, _GREP_LINES) if parameters.grep else parameters.tail_lines
     query = {"tailLines": str(min(tail, _GREP_LINES)), "limitBytes": str(_READ)}
-    if parameters.container:
-        query["container"] = parameters.container
+    if container:
+        query["container"] = container
     if parameters.previous:
         query["previous"] = "true"
     if parameters.timestamps:
@@ -79,6 +161,34 @@ def _query(parameters: LogParameters) -> tuple[tuple[str, str], ...]:
     elif parameters.since_seconds:
         query["sinceSeconds"] = str(parameters.since_seconds)
     return tuple(query.items())
+
+
+def _part(body: bytes, parameters: LogParameters, limit: int) -> _Part:
+    lines = [line.rstrip("\r") for line in _COLOURS.sub("", body.decode("utf-8", "backslashreplace")).split("\n")]
+    if not lines[-1]:
+        lines.pop()
+    read = matching = len(lines)
+    if parameters.grep:
+        lines, matching = _matching(lines, parameters.grep, parameters.context)
+    kept = _last(lines, limit, parameters.tail_lines)
+    return _Part(kept, len(kept), len(lines), matching, read)
+
+
+def _matching(lines: list[str], grep: str, context: int) -> tuple[list[str], int]:
+    """Return the matching lines, each with so many around it and a `--` between parts, and how many match."""
+    wanted = [part for part in grep.lower().split("|") if part]
+    matches = [at for at, line in enumerate(lines) if any(part in line.lower() for part in wanted)]
+    if not context:
+        return [lines[at] for at in matches], len(matches)
+    kept: list[str] = []
+    end = 0
+    for at in matches:
+        begin = max(at - context, end)
+        if kept and begin > end:
+            kept.append("--")
+        kept += lines[begin : max(at + context + 1, begin)]
+        end = max(min(at + context + 1, len(lines)), end)
+    return kept, len(matches)
 
 
 def _last(lines: list[str], limit: int, count: int) -> list[str]:
@@ -91,18 +201,3 @@ def _last(lines: list[str], limit: int, count: int) -> list[str]:
             break
         kept.append(line)
     return kept[::-1]
-
-
-def _head(session: ClusterSession, pod: str, parameters: LogParameters, counts: tuple[int, int, int]) -> str:
-    read, matching, kept = counts
-    which = f" container {parameters.container}" if parameters.container else ""
-    before = " (before its last restart)" if parameters.previous else ""
-    head = f"cluster {session.cluster.shown} · log of pod {pod}{which}{before}"
-    if not read:
-        return f"{head} · empty: nothing was written, or the container has not started"
-    if parameters.grep:
-        if not matching:
-            return f"{head} · none of the last {read} lines matches {parameters.grep[:80]!r}"
-        return f"{head} · {kept} of {matching} matching lines, of the last {read}"
-    more = "; raise tailLines or limitBytes for more" if kept < read or read >= parameters.tail_lines else ""
-    return f"{head} · last {kept} lines{more}"

@@ -1,4 +1,4 @@
-"""The tool `resource_get`: one object, one of its readable subresources, or a pod's log."""
+"""The tool `resource_get`: one object, one of its readable subresources, or a log."""
 
 from typing import Annotated, Final, Literal
 
@@ -10,10 +10,18 @@ from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
 from gateway.tools.logs import LogParameters, read_log
 from gateway.tools.naming import namespace_of, resource_type
+from gateway.tools.pods import WORKLOADS
 from gateway.tools.shaping import as_json, as_yaml, fitted, parse, trimmed
 from gateway.tools.tool import Arguments, Tool
 
 _LOGS: Final = frozenset({"log", "logs"})
+_LOGGING: Final = WORKLOADS | {("", "pods")}
+
+
+class GetParameters(LogParameters):
+    """What part of a log, or how new an object must at least be (Kubernetes API concepts, "Resource versions")."""
+
+    resource_version: Annotated[str | None, Field(pattern=r"^[0-9]+$", description="of an object, at least")] = None
 
 
 class GetArguments(Arguments):
@@ -22,8 +30,8 @@ class GetArguments(Arguments):
     resource: Annotated[str, Field(description="kind, plural, short name, or plural.group")]
     name: str
     namespace: str | None = None
-    subresource: Annotated[str | None, Field(description="status, scale, or logs (of a pod)")] = None
-    parameters: Annotated[LogParameters, Field(description="for logs")] = LogParameters()
+    subresource: Annotated[str | None, Field(description="status, scale, or logs (of a pod or workload)")] = None
+    parameters: Annotated[GetParameters, Field(description="for logs", default_factory=GetParameters)]
     output: Annotated[Literal["object", "yaml", "json"], Field(description="json: nothing but JSON")] = "object"
     include_annotations: bool = False
 
@@ -44,6 +52,7 @@ async def resource_get(session: ClusterSession, arguments: GetArguments) -> str:
         namespace=namespace,
         name=arguments.name,
         subresource=subresource,
+        query=(("resourceVersion", newer),) if (newer := arguments.parameters.resource_version) else (),
     )
     document = await parse((await session.request(request, kind)).body)
     if subresource == "status":
@@ -65,7 +74,7 @@ async def resource_get(session: ClusterSession, arguments: GetArguments) -> str:
 def _check_served(kind: ResourceType, subresource: str) -> None:
     served = [s.name for s in kind.subresources if s.name in {"status", "scale"} and "get" in s.verbs]
     if subresource and subresource not in served:
-        readable = [*served, *(["logs"] if kind.plural == "pods" and not kind.group else [])]
+        readable = [*served, *(["logs"] if (kind.group, kind.plural) in _LOGGING else [])]
         choice = f"{kind.plural} has {' and '.join(readable) or 'none'} to read"
         message = f"No subresource {subresource[:40]!r} here: {choice}. Leave it out for the object itself."
         raise BadArgument(message)

@@ -45,9 +45,13 @@ class PostArguments(Arguments):
     namespace: str | None = None
     subresource: Annotated[str, Field(description="exec or eviction")]
     body: Annotated[
-        Body, Field(description="exec: {command: list or shell line, container, timeout: seconds}; eviction: {}")
-    ] = {}  # noqa: RUF012  # pydantic copies it
-    parameters: Annotated[Body, Field(description="such as {dryRun: All}")] = {}  # noqa: RUF012
+        Body,
+        Field(
+            default_factory=dict,
+            description="exec: {command: list or shell line, container, timeout: seconds}; eviction: {}",
+        ),
+    ]
+    parameters: Annotated[Body, Field(default_factory=dict, description="such as {dryRun: All}")]
     plan: Annotated[str | None, Field(description="from the first call, if it gave one")] = None
 
 
