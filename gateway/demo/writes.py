@@ -321,6 +321,9 @@ def _apply(write: Write) -> Answer:
     if before is None:
         if write.asked.subresource:
             raise not_found(resource.plural, resource.group, write.asked.name)
+        if uid := config["metadata"].get("uid"):
+            words = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise conflict(resource.plural, resource.group, write.asked.name, words)
         result, owned = ownership.apply(kind, {"metadata": {}}, config, manager, force=False, now=now)
         owned = _reset(write, owned, manager)
         return reads.show(resource, store(write, make(write, result), owned), call, 201)

@@ -50,9 +50,13 @@ class Preview:
 
     @property
     def met(self) -> list[Any]:
-        """What the word of a person or a plan is about: which object, in what state but for its status."""
-        live = self.live
-        return [live["metadata"].get("uid"), without_noise(live)] if live is not None else []
+        """What the word of a person or a plan is about, see `_met`."""
+        return _met(self.live)
+
+
+def _met(live: dict[str, Any] | None) -> list[Any]:
+    """Return which object there is, in what state but for its status."""
+    return [live["metadata"].get("uid"), without_noise(live)] if live is not None else []
 
 
 async def preview(session: ClusterSession, targets: Iterable[Target], *, force: bool) -> list[Preview]:
@@ -131,7 +135,7 @@ async def write(session: ClusterSession, tried: Preview, *, force: bool) -> Outc
                 raise
             # A new resourceVersion may come of a status alone, which nobody was asked about.
             now = await _live(session, target)
-            if now is None or without_noise(now) != without_noise(live):
+            if now is None or _met(now) != _met(live):
                 raise
             live = now
         else:

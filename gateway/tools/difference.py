@@ -186,7 +186,7 @@ def _inline(value: Any) -> str:  # JSON
 
 
 def _string(text: str) -> str:
-    if _PLAIN(text) and text.lower() not in _WORDS:
+    if _PLAIN(text) and text.lower() not in _WORDS and ": " not in f"{text} ":
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{_visible(escaped)}"'
