@@ -4,7 +4,16 @@ from typing import Any
 
 from gateway.access.confirmation import Confirmation
 from gateway.access.continuation import Continuation
-from gateway.tools import resource_apply, resource_delete, resource_get, resource_list, resource_post, resource_types
+from gateway.tools import (
+    diagnose,
+    resource_apply,
+    resource_delete,
+    resource_get,
+    resource_list,
+    resource_post,
+    resource_types,
+    resource_wait,
+)
 from gateway.tools.tool import Tool
 
 
@@ -14,6 +23,8 @@ def all_tools(continuation: Continuation, confirmation: Confirmation) -> tuple[T
         resource_types.TOOL,
         resource_list.tool(continuation),
         resource_get.TOOL,
+        resource_wait.TOOL,
+        diagnose.TOOL,
         resource_apply.tool(confirmation),
         resource_post.tool(confirmation),
         resource_delete.tool(confirmation),
