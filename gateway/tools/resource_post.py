@@ -1,4 +1,4 @@
-"""The tool `resource_post`: what acts on one object through a subresource; a command in a pod, and a pod's eviction."""
+"""The tool `resource_post`: what acts through a subresource; a command in a container, and a pod's eviction."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -11,11 +11,10 @@ from gateway.access.session import ClusterSession
 from gateway.errors import BadArgument, ClusterUnavailable, GatewayError
 from gateway.kube.errors import Conflict, Throttled, Unreachable
 from gateway.kube.request import Request
-from gateway.kube.types import ResourceType
 from gateway.tools.naming import namespace_of, resource_type, shown
 from gateway.tools.pods import PodRef, pod_of, read_pod
 from gateway.tools.running import MOST_SECONDS, ExecBody, run_command
-from gateway.tools.shaping import as_json, fitted, parse, trimmed
+from gateway.tools.shaping import as_json
 from gateway.tools.tool import Arguments, Tool
 
 NAME: Final = "resource_post"
@@ -56,9 +55,9 @@ class PostArguments(Arguments):
 
 
 class NotEvicted(GatewayError):
-    """The pod was not evicted; the text says why, and when it could be."""
+    """The pod was not evicted; the text says why."""
 
-    outcome = "throttled"
+    outcome = "not_evicted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,10 @@ class PostTool:
             case "eviction" if (kind.group, kind.plural) == ("", "pods"):
                 return await self._evict(session, PodRef(kind, namespace, arguments.name), arguments)
             case subresource:
-                return await self._post(session, kind, namespace, subresource, arguments)
+                raise BadArgument(
+                    f"Nothing is posted to {shown(subresource)!r} of {kind.plural}: it takes exec, for pods and "
+                    "workloads, and eviction, for pods. Objects are written with resource_apply."
+                )
 
     async def _evict(self, session: ClusterSession, pod: PodRef, arguments: PostArguments) -> str:
         options = _delete_options(arguments)
@@ -88,9 +90,9 @@ class PostTool:
         metadata = (await read_pod(session, pod))["metadata"]
         uid = str(metadata.get("uid") or "")
         # Whatever was confirmed, it is this very pod that goes.
-        options["preconditions"] = {"uid": uid, **(options.get("preconditions") or {})}
+        options["preconditions"] = {"uid": uid, **options.get("preconditions", {})}
         named = f"pod {pod.namespace}/{pod.name}"
-        await _send(session, pod.kind, _eviction(pod, options, dry_run=True), named)
+        await _send(session, pod, _eviction(pod, options, dry_run=True))
         where = f"cluster {session.cluster.shown}"
         if only_tried:
             return f"{where} · nothing evicted: a dry run; the disruption budgets would allow evicting {named} now"
@@ -111,55 +113,8 @@ class PostTool:
         )
         if not verdict.go:
             return f"{where} · nothing evicted; would be {named}; {follows}\n{verdict.text}"
-        await _send(session, pod.kind, _eviction(pod, options), named)
+        await _send(session, pod, _eviction(pod, options))
         return f"{where} · evicted {named}, uid {uid}: it ends within its grace period; {follows}"
-
-    async def _post(
-        self, session: ClusterSession, kind: ResourceType, namespace: str, subresource: str, arguments: PostArguments
-    ) -> str:
-        """Post to a subresource that the operator allows beyond exec and eviction."""
-        if not any(served.name == subresource and "create" in served.verbs for served in kind.subresources):
-            served = ", ".join(
-                each.name for each in kind.subresources if "create" in each.verbs and each.name in _KNOWN
-            )
-            raise BadArgument(
-                f"Nothing can be posted to {shown(subresource)!r} of {kind.plural}"
-                f"{f'; there is {served}' if served else ''}. Objects are written with resource_apply."
-            )
-        request = Request(
-            verb="create",
-            group=kind.group,
-            version=kind.version,
-            resource=kind.plural,
-            namespace=namespace,
-            name=arguments.name,
-            subresource=subresource,
-            query=tuple((key, str(value)) for key, value in arguments.parameters.items()),
-            body=orjson.dumps(arguments.body),
-        )
-        session.judge(request, kind)
-        named = f"{kind.qualified} {namespace + '/' if namespace else ''}{shown(arguments.name)}"
-        content = as_json([arguments.body, arguments.parameters])
-        verdict = await self.confirmation.ask(
-            session,
-            Proposal(
-                NAME,
-                asked=as_json([kind.qualified, namespace, arguments.name, subresource, content]),
-                met="",
-                message=f"post this to {subresource} of {named}?\n\n{content}",
-                done="posted",
-            ),
-            arguments.plan,
-        )
-        where = f"cluster {session.cluster.shown}"
-        if not verdict.go:
-            return f"{where} · nothing posted; would be to {subresource} of {named}:\n{content}\n{verdict.text}"
-        answer = await parse(await _send(session, kind, request, named))
-        document, _ = fitted(trimmed(answer, annotations=False), session.cluster.limits.answer_bytes - 512)
-        return f"{where} · posted to {subresource} of {named}\n{as_json(document)}"
-
-
-_KNOWN: Final = frozenset({"exec", "eviction"})
 
 
 def _exec_body(given: dict[str, Any]) -> ExecBody:
@@ -181,10 +136,12 @@ def _delete_options(arguments: PostArguments) -> dict[str, Any]:
         body.pop(key, None)
     nested = body.pop("deleteOptions", None) or {}
     if not isinstance(nested, dict) or not isinstance(metadata, dict):
-        raise BadArgument("deleteOptions and metadata of an eviction are objects. An empty body is enough.")
+        raise BadArgument("deleteOptions, preconditions and metadata are objects. An empty body is enough.")
     if metadata.get("name", arguments.name) != arguments.name:
         raise BadArgument("The body names another pod than `name` does. An empty body is enough.")
     options = {**nested, **body}
+    if not isinstance(options.get("preconditions", {}), dict):
+        raise BadArgument("preconditions of an eviction are an object, such as {uid: ...}. An empty body is enough.")
     if unknown := options.keys() - {"apiVersion", "kind", "gracePeriodSeconds", "preconditions", "dryRun"}:
         raise BadArgument(
             f"An eviction takes gracePeriodSeconds, preconditions and dryRun, not {', '.join(sorted(unknown))[:200]}."
@@ -213,17 +170,18 @@ def _eviction(pod: PodRef, options: dict[str, Any], *, dry_run: bool = False) ->
     )
 
 
-async def _send(session: ClusterSession, kind: ResourceType, request: Request, named: str) -> bytes:
-    """Send what acts; returns the answer's body.
+async def _send(session: ClusterSession, pod: PodRef, request: Request) -> None:
+    """Send an eviction, or try it.
 
     Raises:
         NotEvicted: A disruption budget forbids it now.
-        ClusterUnavailable: There was no answer; the text says where it may have happened all the same.
+        ClusterUnavailable: There was no answer; the text says so where it may have happened all the same.
     """
+    named = f"pod {pod.namespace}/{pod.name}"
     try:
-        return (await session.request(request, kind)).body
+        await session.request(request, pod.kind)
     except Throttled as error:
-        if request.subresource != "eviction" or "disruption budget" not in error.message:
+        if "disruption budget" not in error.message:
             raise
         budgets = "; ".join(cause.message for cause in error.causes if cause.reason == "DisruptionBudget")
         raise NotEvicted(
@@ -232,11 +190,10 @@ async def _send(session: ClusterSession, kind: ResourceType, request: Request, n
         ) from error
     except Conflict as error:
         said = error.message.rstrip(". \n")
-        raise GatewayError(f"Nothing was done: {named} is another one by now ({said}). Call again.") from error
+        raise NotEvicted(f"Not evicted: {named} is not the same any more ({said}). Call again.") from error
     except ClusterUnavailable as error:
         if isinstance(error.__cause__, Unreachable) and error.__cause__.sent and request.query != _DRY_RUN:
-            message = f"{error.__cause__.message[:1].upper()}{error.__cause__.message[1:]}"
-            raise ClusterUnavailable(f"{message}: it may have happened. Read {named} before you try again.") from error
+            raise ClusterUnavailable(f"{error.message} {named} may have been evicted: read it first.") from error
         raise
 
 
