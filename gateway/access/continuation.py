@@ -4,15 +4,16 @@ A token belongs to the principal, the cluster and the very list it came from; an
 """
 
 import hmac
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.errors import BadArgument
 
-_MAX: Final = 4096
-_MAC: Final = 12
-"""Bytes of HMAC-SHA-256 (RFC 2104) that are kept."""
+_MAC: Final = 16
+"""Characters of HMAC-SHA-256 (RFC 2104) in base64url that are kept: 96 bits."""
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.=-]+").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,9 @@ class Continuation:
         """Return the API server's token bound to these strings; an empty one stays empty."""
         if not token:
             return ""
-        return urlsafe_b64encode(self._mac(token, binding) + token.encode()).decode().rstrip("=")
+        # An agent has to write it out again, so it is kept short: Kubernetes' own are plain text already.
+        text = token if _PLAIN(token) else "~" + urlsafe_b64encode(token.encode()).decode()
+        return self._mac(token, binding) + text
 
     def open(self, sealed: str, *binding: str) -> str:
         """Return the API server's token.
@@ -34,17 +37,16 @@ class Continuation:
             BadArgument: It does not belong to this list, caller and cluster, or is damaged.
         """
         message = "This `continue` belongs to another list or has lapsed. List again without it."
-        if len(sealed) > _MAX or not sealed.isascii():
-            raise BadArgument(message)
+        mac, text = sealed[:_MAC], sealed[_MAC:]
         try:
-            raw = urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
-            token = raw[_MAC:].decode()
+            token = urlsafe_b64decode(text[1:]).decode() if text.startswith("~") else text
+            genuine = hmac.compare_digest(mac.encode(), self._mac(token, binding).encode())
         except ValueError as error:
             raise BadArgument(message) from error
-        if not hmac.compare_digest(raw[:_MAC], self._mac(token, binding)):
+        if not genuine:
             raise BadArgument(message)
         return token
 
-    def _mac(self, token: str, binding: tuple[str, ...]) -> bytes:
+    def _mac(self, token: str, binding: tuple[str, ...]) -> str:
         parts = b"".join(len(part).to_bytes(4) + part for part in (text.encode() for text in (token, *binding)))
-        return hmac.digest(self.key, parts, "sha256")[:_MAC]
+        return urlsafe_b64encode(hmac.digest(self.key, parts, "sha256")).decode()[:_MAC]

@@ -21,15 +21,18 @@ def explain(error: GatewayError) -> str:
     match error:
         case InvalidToken():
             return "The cluster no longer accepts the token. Ask the person to renew it, then call again."
-        case Forbidden():
+        case Forbidden() if " cannot " in said:
+            who = said.partition(" is forbidden: ")[2] or said
             return (
-                f"Forbidden by the cluster's RBAC: {said}. Use a namespace or kind the token may read, "
+                f"Forbidden by the cluster's RBAC: {who}. Use a namespace or kind the token may read, "
                 "or ask a person to grant it."
             )
+        case Forbidden():
+            return f"The cluster forbids it: {said}. Change the request accordingly, or ask a person."
         case NotFound():
-            return f"Not found: {said}. Check name and namespace with resource_list, or the kind with resource_types."
+            return f"{said}. Check name and namespace with resource_list, or the kind with resource_types."
         case Expired():
-            return f"The list has changed too much since: {said}. List again without `continue`."
+            return "Too old: the list has changed since. List again without `continue`."
         case Conflict():
             return f"Conflict: {said}. Read the object again and decide on what it is now."
         case Throttled(retry_after=seconds):

@@ -17,7 +17,8 @@ from gateway.tools.tool import Arguments
 
 DEFAULT_LINES: Final = 100
 DEFAULT_BYTES: Final = 32 * 1024
-_MOST_BYTES: Final = 1024 * 1024
+MOST_BYTES: Final = 1024 * 1024
+"""Bytes of the largest answer that can be asked for."""
 _READ: Final = 4 * 1024 * 1024
 """Bytes read of a log before it is filtered and cut."""
 _OFF_LOOP: Final = 256 * 1024
@@ -87,7 +88,7 @@ async def read_log(
     chosen = f" ({pod.chosen})" if pod.chosen else ""
     head = f"cluster {session.cluster.shown} · log of pod {pod.namespace}/{pod.name}{chosen}"
     before = " (before its last restart)" if parameters.previous else ""
-    limit = min(parameters.limit_bytes, _MOST_BYTES)
+    limit = min(parameters.limit_bytes, MOST_BYTES)
     if parameters.container == _ALL:
         names = containers_of(await read_pod(session, pod))
         sections = await asyncio.gather(

@@ -5,6 +5,7 @@ from gateway.access.session import ClusterSession
 from gateway.discovery.resolve import One, Several, Unknown, resolve
 from gateway.errors import BadArgument, NotOffered
 from gateway.kube.errors import Forbidden
+from gateway.kube.paths import segment
 from gateway.kube.request import METADATA_LIST, Request
 from gateway.kube.types import ResourceType
 from gateway.tools.shaping import parse
@@ -83,12 +84,10 @@ async def _namespaces_with(session: ClusterSession, kind: ResourceType, name: st
         group=kind.group,
         version=kind.version,
         resource=kind.plural,
-        query=(("fieldSelector", f"metadata.name={name}"), ("limit", str(_LOOK_FOR))),
+        query=(("fieldSelector", f"metadata.name={_escaped(name)}"), ("limit", str(_LOOK_FOR))),
         accept=METADATA_LIST,
     )
-    if not name.replace("-", "").replace(".", "").replace(":", "").replace("_", "").isalnum():
-        message = "name holds characters that no Kubernetes name has; give the exact name."
-        raise BadArgument(message)
+    segment(name, "name")
     try:
         answer = await session.request(request, kind)
     except (Forbidden, BadArgument) as error:
@@ -96,3 +95,8 @@ async def _namespaces_with(session: ClusterSession, kind: ResourceType, name: st
         raise BadArgument(message) from error
     document = await parse(answer.body)
     return tuple(item["metadata"]["namespace"] for item in document.get("items") or ())
+
+
+def _escaped(value: str) -> str:
+    """Return a value as field selectors have it (k8s.io/apimachinery, fields.EscapeValue)."""
+    return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")

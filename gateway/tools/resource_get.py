@@ -8,10 +8,10 @@ from gateway.access.session import ClusterSession
 from gateway.errors import BadArgument
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
-from gateway.tools.logs import LogParameters, read_log
+from gateway.tools.logs import MOST_BYTES, LogParameters, read_log
 from gateway.tools.naming import namespace_of, resource_type
 from gateway.tools.pods import WORKLOADS
-from gateway.tools.shaping import as_json, as_yaml, fitted, parse, trimmed
+from gateway.tools.shaping import as_json, as_yaml, fitted, parse, trimmed, written
 from gateway.tools.tool import Arguments, Tool
 
 _LOGS: Final = frozenset({"log", "logs"})
@@ -58,16 +58,18 @@ async def resource_get(session: ClusterSession, arguments: GetArguments) -> str:
     if subresource == "status":
         # Kubernetes answers with the whole object; what was asked for is its status.
         document = {key: document[key] for key in ("apiVersion", "kind", "status") if key in document}
-    document, cut = fitted(
-        trimmed(document, annotations=arguments.include_annotations), session.cluster.limits.answer_bytes - 512
-    )
+    document = trimmed(document, annotations=arguments.include_annotations)
+    parameters = arguments.parameters
+    asked = parameters.limit_bytes if "limit_bytes" in parameters.model_fields_set else None
+    limit = min(asked or session.cluster.limits.answer_bytes, MOST_BYTES) - 512
     if arguments.output == "json":
+        document, cut = fitted(document, limit)
         return as_json({"cluster": session.cluster.name, **({"cut": True} if cut else {}), "object": document})
-    where = f" in namespace {namespace}" if namespace else ""
-    said = " · too long, parts cut where it says so" if cut else ""
-    named = f"{kind.qualified}/{arguments.name}{f'/{subresource}' if subresource else ''}"
     # Compact JSON costs a model fewer tokens than YAML, and the gateway a two-hundredth of the time: docs/tools.md.
-    text = as_yaml(document) if arguments.output == "yaml" else as_json(document)
+    text, cut = written(document, as_yaml if arguments.output == "yaml" else as_json, limit)
+    where = f" in namespace {namespace}" if namespace else ""
+    said = " · parts cut at …[more]; parameters.limitBytes for more" if cut else ""
+    named = f"{kind.qualified}/{arguments.name}{f'/{subresource}' if subresource else ''}"
     return f"cluster {session.cluster.shown} · {named}{where}{said}\n{text}"
 
 

@@ -1,7 +1,7 @@
 """The tool `resource_list`: objects of one kind, as the API server's own table or whole."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from gateway.access.session import ClusterSession
 from gateway.kube.request import JSON, TABLE, Request
 from gateway.kube.types import ResourceType
 from gateway.tools.naming import resource_type
-from gateway.tools.shaping import as_json, as_yaml, one_line, parse, trimmed
+from gateway.tools.shaping import as_json, as_yaml, fitted, one_line, parse, trimmed
 from gateway.tools.tool import Arguments, Tool
 
 MAX_ITEMS: Final = 500
@@ -34,13 +34,17 @@ class ListArguments(Arguments):
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """One page as lines to show; `next` is the API server's own continue token, `remaining` a count or None."""
+    """One page as lines to show; `next` is the API server's own continue token, `remaining` a count or None.
+
+    `note` says what is not shown that should be.
+    """
 
     columns: str
     items: tuple[str, ...]
     documents: tuple[Any, ...]
     next: str
     remaining: int | None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +61,15 @@ class ListTool:
         limit = min(arguments.limit, MAX_ITEMS)
         page = await _page(session, kind, arguments, token, limit)
         budget = session.cluster.limits.answer_bytes - 1024
-        fitting = _fitting(page.items, budget)
-        cut_item = ""
+        fitting = min(_fitting(page.items, budget), limit)
         if fitting < len(page.items):
-            if fitting == 0:
-                fitting, cut_item = 1, " The first item alone is over the size limit: read it with resource_get."
             # Only the API server can say where the next page begins, so ask for just what fits.
-            page = await _page(session, kind, arguments, token, fitting)
-            if cut_item:
-                page = _Page(page.columns, (), (), page.next, page.remaining)
+            page = await _page(session, kind, arguments, token, max(fitting, 1))
+            page = _cut(page, fitting, arguments.output, budget)
         following = self.continuation.seal(page.next, *binding)
         if arguments.output == "json":
             return _json(session, kind, page, following)
-        return _text(session, kind, arguments, page, following) + cut_item
+        return _text(session, kind, arguments, page, following)
 
 
 def _binding(session: ClusterSession, kind: ResourceType, arguments: ListArguments) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ async def _page(session: ClusterSession, kind: ResourceType, arguments: ListArgu
     document = await parse((await session.request(request, kind)).body)
     metadata = document.get("metadata") or {}
     if document.get("kind") == "Table":
-        columns, items = _table(document, across=across, names=arguments.output == "name", kind=kind)
+        columns, items = _table(document, across=across, names=arguments.output == "name")
         documents: list[Any] = []
     else:
         documents = [trimmed(item, annotations=arguments.include_annotations) for item in document.get("items") or ()]
@@ -122,21 +122,18 @@ async def _page(session: ClusterSession, kind: ResourceType, arguments: ListArgu
     )
 
 
-def _table(document: dict[str, Any], *, across: bool, names: bool, kind: ResourceType) -> tuple[str, list[str]]:
+def _table(document: dict[str, Any], *, across: bool, names: bool) -> tuple[str, list[str]]:
     """Return the heading and one line a row; columns of low priority and those that say nothing are left out."""
     definitions = document.get("columnDefinitions") or []
     rows = document.get("rows") or []
     shown = [i for i, column in enumerate(definitions) if not column.get("priority")]
     if names:
         shown = shown[:1]
-        prefix = f"{kind.qualified}/"
     else:
-        prefix = ""
         shown = [i for i in shown if any(one_line(row["cells"][i]) not in _EMPTY for row in rows)] or shown[:1]
     lines = []
     for row in rows:
         cells = [one_line(row["cells"][i]) for i in shown]
-        cells[0] = prefix + cells[0]
         if across:
             cells.insert(0, ((row.get("object") or {}).get("metadata") or {}).get("namespace", ""))
         lines.append("\t".join(cells))
@@ -151,6 +148,28 @@ def _whole(item: dict[str, Any], output: str) -> str:
         return as_json(item)
     metadata = item.get("metadata") or {}
     return "\t".join(part for part in (metadata.get("namespace"), metadata.get("name")) if part)
+
+
+def _cut(page: _Page, fitting: int, output: str, budget: int) -> _Page:
+    """Return what fits of a page that was asked for in this size, where even that is too much."""
+    if fitting and fitting >= len(page.items):
+        return page
+    items, documents, notes = page.items, page.documents, []
+    if len(items) > max(fitting, 1):
+        notes.append(
+            f"{len(items) - max(fitting, 1)} more are not shown, because this API has no pages: narrow with namespace "
+            "or labelSelector."
+        )
+        items, documents = items[: max(fitting, 1)], documents[: max(fitting, 1)]
+    if not fitting:
+        notes.append("The item is too long, so parts are cut: resource_get with parameters.limitBytes reads more.")
+        if documents:
+            # YAML is longer than the JSON that is measured.
+            document, _ = fitted(documents[0], budget if output == "json" else budget // 2)
+            items, documents = (_whole(document, output),), (document,)
+        else:
+            items = (items[0].encode()[:budget].decode("utf-8", "ignore"),)
+    return replace(page, items=items, documents=documents, note=" ".join(notes))
 
 
 def _fitting(items: Iterable[str], budget: int) -> int:
@@ -170,10 +189,14 @@ def _text(session: ClusterSession, kind: ResourceType, arguments: ListArguments,
         selected = " matching the selectors" if arguments.label_selector or arguments.field_selector else ""
         hint = ". A namespace that does not exist lists empty too: see resource_list namespaces" if where else ""
         return f"{head} · none{selected}{hint}"
-    count = f"{len(page.items)} shown"
+    count = len(page.items)
     if following:
-        count += f", about {page.remaining} more" if page.remaining else ", more follow"
-    parts = [f"{head} · {count}", page.columns, *page.items]
+        said = f"{count} shown, about {page.remaining} more" if page.remaining else f"{count} shown, more follow"
+    elif page.note:
+        said = f"{count} shown"
+    else:
+        said = f"last {count}" if arguments.continue_ else f"{count} in all"
+    parts = [f"{head} · {said}", page.columns, *page.items, page.note]
     if following:
         parts.append(f"continue: {following}")
     return "\n".join(part for part in parts if part)
@@ -181,6 +204,8 @@ def _text(session: ClusterSession, kind: ResourceType, arguments: ListArguments,
 
 def _json(session: ClusterSession, kind: ResourceType, page: _Page, following: str) -> str:
     answer: dict[str, Any] = {"cluster": session.cluster.name, "resource": kind.qualified, "items": page.documents}
+    if page.note:
+        answer["note"] = page.note
     if following:
         answer |= {"continue": following, "remaining": page.remaining}
     return as_json(answer)

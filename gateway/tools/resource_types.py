@@ -1,6 +1,6 @@
 """The tool `resource_types`: what a cluster serves, short."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from gateway.access.session import ClusterSession
 from gateway.kube.types import ResourceType
 from gateway.tools.shaping import whole_lines
 from gateway.tools.tool import Arguments, Tool
+
+_READABLE: Final = frozenset({"get", "list"})
+"""A type with neither, such as a review, is nothing that the other tools could do anything with."""
 
 
 class TypesArguments(Arguments):
@@ -21,7 +24,7 @@ class TypesArguments(Arguments):
 async def resource_types(session: ClusterSession, arguments: TypesArguments) -> str:
     """List the served types that match, one a line, the preferred version of each."""
     catalog = await session.catalog()
-    preferred = catalog.preferred
+    preferred = [kind for kind in catalog.preferred if kind.verbs & _READABLE]
     matching = [kind for kind in preferred if _matches(kind, arguments)]
     lines, cut = whole_lines(map(_line, matching), session.cluster.limits.answer_bytes - 400)
     head = f"cluster {session.cluster.shown} · {len(matching)} of {len(preferred)} resource types"

@@ -1,7 +1,7 @@
 """Boundary between Kubernetes' documents and text for a model: trimmed, short, and cut where it can be continued."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import orjson
@@ -12,10 +12,12 @@ from gateway.errors import GatewayError
 _OFF_LOOP: Final = 1024 * 1024
 """Bytes from which a document is parsed in a thread."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-_LONG: Final = 400
-"""Characters from which a string may be shortened."""
-_KEPT: Final = 200
-"""Characters of a shortened string that stay."""
+_LEVELS: Final = (16_384, 8192, 4096, 2048, 1024, 512, 256)
+"""Bytes to which long strings may be cut."""
+_FEW: Final = 16
+"""Entries that a mapping keeps in any case, before whole levels are cut."""
+_DEEPEST: Final = 16
+"""Levels of an object from which on the deepest are cut."""
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -65,53 +67,105 @@ def as_yaml(document: object) -> str:
     return text.rstrip("\n")
 
 
+def written(document: dict[str, Any], write: Callable[[object], str], limit: int) -> tuple[str, bool]:
+    """Return the object's text in at most `limit` bytes, and whether anything had to be cut for that."""
+    text, cut, room = write(document), False, limit
+    while (size := len(text.encode())) > limit and room > _LEVELS[-1]:
+        # What is cut is measured as JSON, and YAML is longer.
+        room = min(room * limit // size, room - 1)
+        document, cut = fitted(document, room)
+        text = write(document)
+    return text, cut
+
+
 def fitted(document: dict[str, Any], limit: int) -> tuple[dict[str, Any], bool]:
     """Return the object so that its JSON has at most about `limit` bytes, and whether anything was cut.
 
-    Long strings give way first, the longest before others, then the tails of long lists; what was cut is said in
-    its place.
+    Long strings give way first, then the tails of long lists and mappings, then what lies deepest; what was cut is said
+    in its place. The document is changed in place: nothing else holds it.
     """
-    size = len(orjson.dumps(document))
-    if size <= limit:
+    if _size(document) <= limit:
         return document, False
-    excess = size - limit
-    for length, holder, key in sorted(_strings(document), key=lambda found: -found[0]):
-        if excess <= 0:
+    for give_way in (_shorten_strings, _shorten_lists, _shorten_mappings):
+        give_way(document, limit)
+        if _size(document) <= limit:
+            return document, True
+    shallow = document
+    for depth in range(_DEEPEST, 0, -1):
+        shallow = _shallow(document, depth)
+        if _size(shallow) <= limit:
             break
-        text = holder[key]
-        holder[key] = f"{text[:_KEPT]} …[{length - _KEPT} more bytes]"
-        excess -= length - _KEPT - 24
-    for items in sorted(_lists(document), key=len, reverse=True):
-        if excess <= 0:
-            break
-        while len(items) > 1 and excess > 0:
-            excess -= len(orjson.dumps(items.pop()))
-        items.append("…[more items]")
-    return document, True
+    return shallow, True
 
 
-def _strings(node: Any) -> Iterator[tuple[int, Any, Any]]:  # JSON
-    pairs: Iterable[tuple[Any, Any]] = ()
-    if isinstance(node, dict):
-        pairs = node.items()
-    elif isinstance(node, list):
-        pairs = enumerate(node)
-    for key, value in pairs:
-        if isinstance(value, str) and len(value) > _LONG:
-            yield len(value.encode()), node, key
+def _size(node: object) -> int:
+    return len(orjson.dumps(node))
+
+
+def _shorten_strings(document: dict[str, Any], limit: int) -> None:
+    """Cut the long strings to the same length, as long as possible, each after a whole line where it has lines."""
+    found = [(holder, key, holder[key]) for holder, key in _strings(document)]
+    for level in _LEVELS:
+        for holder, key, text in found:
+            holder[key] = _shortened(text, level)
+        if _size(document) <= limit:
+            return
+
+
+def _shortened(text: str, level: int) -> str:
+    raw = text.encode()
+    if len(raw) <= level:
+        return text
+    kept = raw[:level].decode("utf-8", "ignore")
+    kept = kept[: kept.rfind("\n", level // 2) + 1] or kept
+    return f"{kept}…[{len(raw) - len(kept.encode())} more bytes]"
+
+
+def _strings(node: Any) -> Iterator[tuple[Any, Any]]:  # JSON
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, str) and len(value) > _LEVELS[-1]:
+            yield node, key
         elif isinstance(value, dict | list):
             yield from _strings(value)
 
 
-def _lists(node: Any) -> list[list[Any]]:  # JSON
-    found: list[list[Any]] = []
-    children = node.values() if isinstance(node, dict) else node
-    for value in children:
-        if isinstance(value, list) and len(value) > 1:
-            found.append(value)
+def _shorten_lists(document: dict[str, Any], limit: int) -> None:
+    excess = _size(document) - limit
+    lists = [node for node in _containers(document) if isinstance(node, list)]
+    for items in sorted(lists, key=len, reverse=True):
+        count = len(items)
+        while len(items) > 1 and excess > 0:
+            excess -= _size(items.pop())
+        if len(items) < count:
+            items.append(f"…[{count - len(items)} more items]")
+
+
+def _shorten_mappings(document: dict[str, Any], limit: int) -> None:
+    excess = _size(document) - limit
+    mappings = [node for node in _containers(document) if isinstance(node, dict)]
+    for mapping in sorted(mappings, key=len, reverse=True):
+        count = len(mapping)
+        while len(mapping) > _FEW and excess > 0:
+            excess -= _size(dict([mapping.popitem()]))
+        if len(mapping) < count:
+            mapping["…"] = f"[{count - len(mapping)} more keys]"
+
+
+def _containers(node: Any) -> Iterator[Any]:  # JSON
+    yield node
+    for value in node.values() if isinstance(node, dict) else node:
         if isinstance(value, dict | list):
-            found += _lists(value)
-    return found
+            yield from _containers(value)
+
+
+def _shallow(node: Any, depth: int) -> Any:  # JSON
+    if not node or not isinstance(node, dict | list):
+        return node
+    if not depth:
+        return f"…[{len(node)} {'keys' if isinstance(node, dict) else 'items'}]"
+    if isinstance(node, list):
+        return [_shallow(item, depth - 1) for item in node]
+    return {key: _shallow(value, depth - 1) for key, value in node.items()}
 
 
 def whole_lines(lines: Iterable[str], limit: int) -> tuple[list[str], bool]:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 from mcp_types import ElicitResult
 
@@ -450,6 +451,25 @@ async def test_what_does_not_fit_is_said_before_anything_is_written(
         assert not await exists(real_cluster, other + "-0")
 
 
+async def test_a_flood_is_refused(automation: GatewayProcess, real_cluster: RealCluster, mode: str, name: str) -> None:
+    """A manifest just below the body limit is refused in words, above it with 413, and nothing is written."""
+    token = await real_cluster.token()
+    async with connected(automation.url, token, mode) as client:
+        text = await failing(client, "resource_apply", manifest=config_map(name, "x" * 4_080_000))
+        assert "The manifest is too large" in text
+        many = "---".join(config_map(f"{name}-{number}") for number in range(1000))
+        assert "more than 100 documents" in await failing(client, "resource_apply", manifest=many)
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Accept": "application/json, text/event-stream",
+        "Content-Type": "application/json",
+    }
+    async with httpx2.AsyncClient() as http:
+        answer = await http.post(automation.url, content=b" " * (4 * 1024 * 1024 + 1), headers=headers)
+    assert answer.status_code == 413
+    assert not await exists(real_cluster, f"{name}-0")
+
+
 async def test_deleting_is_confirmed_for_one_object(
     person: GatewayProcess, automation: GatewayProcess, real_cluster: RealCluster, mode: str, name: str
 ) -> None:
@@ -470,7 +490,7 @@ async def test_deleting_is_confirmed_for_one_object(
         assert "· nothing deleted" in await call(client, "resource_delete", **target)
     async with connected(person.url, token, mode, elicitation_callback=somebody) as client:
         assert f"· deleted: ConfigMap demo/{name}, uid " in await call(client, "resource_delete", **target)
-        assert "Not found" in await failing(client, "resource_delete", **target)
+        assert "not found" in await failing(client, "resource_delete", **target)
     assert somebody.asked[0].startswith(f"Cluster {real_cluster.name} [PROD]: delete ConfigMap demo/{name}, created ")
     assert not await exists(real_cluster, name)
 
