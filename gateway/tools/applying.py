@@ -18,8 +18,6 @@ from gateway.kube.errors import (
     ServerFault,
     Throttled,
 )
-from gateway.kube.paths import attributes_of
-from gateway.policy.rules import check
 from gateway.tools.difference import addition, difference, without_noise
 from gateway.tools.explain import explain
 from gateway.tools.naming import shown
@@ -87,9 +85,8 @@ async def preview(session: ClusterSession, targets: Iterable[Target], *, force: 
 
 async def _tried(session: ClusterSession, target: Target, *, force: bool) -> Preview:
     if target.awaits:
-        request = target.request(force=force, dry_run=True)
         # It is not sent before something else was written, so the policy is asked now.
-        check(session.cluster.policy, attributes_of("patch", request.path()), namespaced=target.kind.namespaced)
+        session.judge(target.request(force=force, dry_run=False), target.kind)
         return Preview(target, "created", tuple(addition(target.document.content)))
     live = await _live(session, target)
     answer = await session.request(target.request(force=force, dry_run=True), target.kind)

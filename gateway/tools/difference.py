@@ -176,7 +176,7 @@ def _lines(node: Any, indent: str = "") -> Iterator[str]:  # JSON
             chomped = "" if value.endswith("\n") else "-"
             yield f"{indent}{head} |{chomped}"
             for line in value.removesuffix("\n").split("\n"):
-                yield f"{indent}  {_visible(line)}"
+                yield f"{indent}  {visible(line)}"
         else:
             yield f"{indent}{head} {_inline(value)}"
 
@@ -189,10 +189,10 @@ def _string(text: str) -> str:
     if _PLAIN(text) and text.lower() not in _WORDS and ": " not in f"{text} ":
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{_visible(escaped)}"'
+    return f'"{visible(escaped)}"'
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Write out what no reader would see or what reorders what they see (Unicode categories Cc, Cf, Zl, Zp)."""
     if text.isprintable():
         return text

@@ -13,7 +13,8 @@ from gateway.kube.errors import Conflict
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
 from gateway.tools.applying import words
-from gateway.tools.naming import namespace_of, resource_type, shown
+from gateway.tools.difference import visible
+from gateway.tools.naming import namespace_of, resource_type
 from gateway.tools.shaping import parse
 from gateway.tools.targets import CRD, NAMESPACE
 from gateway.tools.tool import Arguments, Tool
@@ -61,7 +62,7 @@ class DeleteTool:
         metadata = found.get("metadata") or {}
         uid = str(metadata.get("uid") or "")
         await _delete(session, kind, found, arguments.propagation_policy, dry_run=True)
-        named = f"{kind.kind} {namespace + '/' if namespace else ''}{shown(arguments.name)}"
+        named = f"{kind.kind} {namespace + '/' if namespace else ''}{visible(metadata['name'])}"
         consequences = _consequences(kind, metadata, arguments.propagation_policy)
         proposal = Proposal(
             NAME,

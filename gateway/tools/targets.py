@@ -15,6 +15,7 @@ from gateway.errors import BadArgument, NotOffered
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
 from gateway.policy.rules import is_restricted, kind_is_offered
+from gateway.tools.difference import visible
 from gateway.tools.manifests import Document
 from gateway.tools.naming import shown
 
@@ -40,7 +41,8 @@ class Target:
     def named(self) -> str:
         """Kind, namespace and name, for a line about it."""
         document = self.document
-        return f"{shown(document.kind)} {self.namespace + '/' if self.namespace else ''}{shown(document.name)}"
+        namespace = f"{visible(self.namespace)}/" if self.namespace else ""
+        return f"{visible(document.kind)} {namespace}{visible(document.name)}"
 
     @property
     def key(self) -> tuple[str, str]:
@@ -91,7 +93,7 @@ async def targets_of(
     Raises:
         AnswerNeeded: The person is asked for a namespace.
         NotOffered: The cluster serves no such kind.
-        BadArgument: An object stands in the manifest twice.
+        BadArgument: An object stands in the manifest twice, or is of a kind that can't be changed.
     """
     defined = {
         key: kind
@@ -117,6 +119,9 @@ async def targets_of(
         Target(document, kind, (document.namespace or used) if kind.namespaced else "", awaits)
         for document, kind, awaits in found
     ]
+    for each in targets:
+        if "patch" not in each.kind.verbs:
+            raise BadArgument(f"{each.named} ({each.document.where}) can't be applied: its kind takes no changes.")
     twice = [named for named, count in Counter((each.key, each.named) for each in targets).items() if count > 1]
     if twice:
         raise BadArgument(f"{twice[0][1]} stands in the manifest more than once. Nothing was written.")

@@ -226,6 +226,31 @@ async def test_the_same_object_twice_is_refused(auto: Workbench) -> None:
     assert text == "ConfigMap demo/a stands in the manifest more than once. Nothing was written."
 
 
+async def test_long_names_are_told_apart(auto: Workbench) -> None:
+    """Names are shown whole: two that differ at their ends are two objects, to the gateway and to a reader."""
+    names = ["a" * 200 + "x", "a" * 200 + "y"]
+    text = await auto.call("resource_apply", {"manifest": bundle(*map(config_map, names))})
+    assert all(f"created ConfigMap demo/{name}" in text for name in names)
+
+
+async def test_kinds_that_take_no_changes_are_refused(auto: Workbench) -> None:
+    """What can only be created, such as a review, is no object to apply."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {"name": "a"}}
+    text = await auto.failure("resource_apply", {"manifest": review})
+    assert "its kind takes no changes" in text
+    assert auto.sent() == []
+
+
+async def test_warnings_of_the_api_server_are_passed_on(auto: Workbench) -> None:
+    """What the API server warns of, such as a deprecation, stands beside its document."""
+    await auto.call("resource_apply", {"manifest": config_map(x="1")})
+    warning = ("Warning", '299 - "this is \\"deprecated\\""')
+    reply = Reply(200, orjson.dumps(config_map(x="2")), "application/json", (warning,))
+    with auto.cluster.fault(reply, verbs=["patch"]):
+        text = await auto.call("resource_apply", {"manifest": config_map(x="2"), "dryRun": True})
+    assert 'changed ConfigMap demo/a · warning: this is "deprecated"' in text
+
+
 async def test_force_is_for_policies_that_have_it(auto: Workbench) -> None:
     """Without policy.force the argument is refused before anything is sent."""
     text = await auto.failure("resource_apply", {"manifest": config_map(), "force": True})

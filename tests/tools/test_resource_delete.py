@@ -129,7 +129,7 @@ async def test_restricted_kinds_do_not_exist(person: Workbench, resource: str) -
 async def test_what_is_not_there_is_not_found(person: Workbench) -> None:
     """A missing object is said to be missing, and nobody is asked."""
     text = await person.failure("resource_delete", {**TARGET, "name": "b"}, answers=Answers({}, can_ask=True))
-    assert text.startswith("Not found: ")
+    assert "not found. Check name and namespace" in text
 
 
 async def test_rbac_is_asked_before_the_person(person: Workbench) -> None:
