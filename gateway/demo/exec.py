@@ -29,9 +29,6 @@ def further_check(asked: Attributes) -> Attributes:
 def check(pod: Obj, call: Call) -> str:
     """Return the container to run in; raises StatusError for what can't be run."""
     chosen = choose_container(pod, call.param("container"))
-    phase = (pod.get("status") or {}).get("phase")
-    if phase in {"Succeeded", "Failed"}:
-        raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
     if not pod["spec"].get("nodeName"):
         raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
     if not call.query.get("command"):

@@ -216,7 +216,9 @@ def _unsupported(path: str, resource: str, *, custom: bool) -> str:
 def field_selector(text: str, resource: str, selectable: tuple[str, ...] = (), *, custom: bool = False) -> Match | None:
     """Return what a field selector lets through for a resource named as `plural.group`.
 
-    `selectable` are further fields that a CRD (`custom`) names. Raises StatusError 400 for a field the resource does not offer.
+    `selectable` are further fields that a CRD (`custom`) names.
+
+    Raises StatusError 400 for a field the resource does not offer.
     """
     checks: list[tuple[str, str, bool]] = []
     for part in filter(None, text.split(",")):

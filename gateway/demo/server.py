@@ -153,7 +153,7 @@ class EmbeddedCluster:
         content_type: str = "application/json",
         token: str | None = None,
         params: Mapping[str, str] | None = None,
-        accept: str = "application/json",
+        accept: str = "*/*",
     ) -> tuple[int, bytes]:
         """Ask the API server in process, as its administrator unless a token is given.
 

@@ -4,6 +4,7 @@ import orjson
 
 from gateway.demo import bodies, deletes, reads, reviews, writes
 from gateway.demo.discovery import Resource
+from gateway.demo.exec import check
 from gateway.demo.patches import json_patch, merge
 from gateway.demo.route import Route, media
 from gateway.demo.selectors import matches_selector
@@ -38,8 +39,8 @@ def answer_subresource(state: State, resource: Resource, asked: Route, call: Cal
             return _evict(state, resource, asked, call)
         case "status" | "ephemeralcontainers" | "resize" | "approval" | "finalize":
             return _part(state, resource, asked, call)
-        case "exec" | "attach" | "portforward":
-            reads.find(state, resource, asked)
+        case "exec" | "attach":
+            check(reads.find(state, resource, asked), call)
             raise bad_request("Upgrade request required")
         case _:
             reads.find(state, resource, asked)

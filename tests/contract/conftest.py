@@ -8,9 +8,10 @@ import asyncio
 import io
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import orjson
@@ -18,6 +19,7 @@ import pytest
 from yarl import URL
 
 from gateway.demo import EmbeddedCluster
+from tests.cluster.cluster import RealCluster
 
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
@@ -29,24 +31,8 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 _numbers = count()
 
 
-class Cluster(Protocol):
-    """What embedded and real clusters have in common."""
-
-    name: str
-
-    @property
-    def server(self) -> str: ...
-
-    @property
-    def ca_pem(self) -> bytes: ...
-
-    async def token(self, *audiences: str, service_account: str = "demo/mcp", seconds: int = 3600) -> str: ...
-
-    def sign(self, claims: Mapping[str, Any], headers: Any = None, key: Any = None, algorithm: str = ...) -> str: ...
-
-    async def request(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, bytes]: ...
-
-    async def apply(self, manifest: str) -> None: ...
+Cluster = EmbeddedCluster | RealCluster
+"""Both have server, ca_pem, token, sign, request and apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +124,7 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
         yield request.getfixturevalue("real_cluster")
 
 
+@asynccontextmanager
 async def connect(cluster: Cluster) -> AsyncIterator[Http]:
     """Open a raw client."""
     trust = ssl.create_default_context(cadata=cluster.ca_pem.decode())
@@ -149,7 +136,7 @@ async def connect(cluster: Cluster) -> AsyncIterator[Http]:
 @pytest.fixture
 async def http(cluster: Cluster) -> AsyncIterator[Http]:
     """A raw client of `cluster`."""
-    async for client in connect(cluster):
+    async with connect(cluster) as client:
         yield client
 
 
@@ -165,8 +152,8 @@ async def space(cluster: Cluster) -> AsyncIterator[str]:
 async def until(probe: Callable[[], Awaitable[Any]], *, seconds: float = 15) -> Any:
     """Return what a probe finds once it finds something; fails after so many seconds."""
     async with asyncio.timeout(seconds):
-        while not (found := await probe()):
-            await asyncio.sleep(0.05)
+        while not (found := await probe()):  # noqa: ASYNC110 - there is nothing to wait on but the answer
+            await asyncio.sleep(0.05)  # what is waited for has no event of its own
     return found
 
 

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from tests.contract.conftest import APPLY, MERGE, Http, Reply, config_map, deployment
 
 
@@ -204,8 +205,8 @@ async def test_what_does_not_fit_the_schema_is_a_500_without_a_reason(
 @pytest.mark.parametrize(
     ("body", "query", "status", "message"),
     [
-        (config_map("a"), "", 422, 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for '
-         "apply patch"),
+        (config_map("a"), "", 422,
+         'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'),
         ({**config_map("a"), "metadata": {"name": "a", "managedFields": [{"manager": "x"}]}}, "fieldManager=m", 400,
          "metadata.managedFields must be nil"),
         (config_map("b"), "fieldManager=m", 400, "the name of the object (b) does not match the name on the URL (a)"),
@@ -217,7 +218,7 @@ async def test_what_does_not_fit_the_schema_is_a_500_without_a_reason(
     ids=range(6),
 )  # fmt: skip
 async def test_an_apply_that_contradicts_itself_is_refused(
-    http: Http, maps: str, body: dict[str, Any], query: str, status: int, message: str
+    http: Http, maps: str, *, body: dict[str, Any], query: str, status: int, message: str
 ) -> None:
     """No manager, another name, another kind, managedFields of one's own: each is refused in its own words."""
     answer = await http("PATCH", f"{maps}/a?{query}", body, content_type=APPLY)

@@ -87,7 +87,7 @@ async def test_every_bad_token_is_the_same_401(cluster: Cluster, http: Http) -> 
         cluster.sign({**claims, "aud": ["k-mcp"]}),
         cluster.sign({**claims, "iss": "https://elsewhere.example"}),
         jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256"),
-        jwt.encode(claims, None, algorithm="none"),
+        cluster.sign(claims, algorithm="none"),
         jwt.encode(claims, "x" * 32, algorithm="HS256"),
     ]
     for token in bad:
@@ -151,7 +151,7 @@ async def test_the_viewer_sees_its_namespace_without_its_secrets(cluster: Cluste
 
 
 async def test_a_role_may_name_the_objects_it_is_about(cluster: Cluster, http: Http, space: str) -> None:
-    """resourceNames let a name be got, and a list by just that name; nothing else."""
+    """A rule's resourceNames let a name be got, and a list by just that name; nothing else."""
     await cluster.apply(f"""
 apiVersion: v1
 kind: ServiceAccount

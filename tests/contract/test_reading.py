@@ -137,7 +137,7 @@ async def test_events_are_selected_by_what_they_are_about(http: Http, space: str
 
 
 async def test_a_list_comes_in_pages(http: Http, maps: str) -> None:
-    """limit and continue walk the whole list; what remains is counted when nothing is selected."""
+    """Pages by limit and continue make up the whole list; what remains is counted when nothing is selected."""
     seen, token, remaining = [], "", []
     while True:
         answer = await http.get(f"{maps}?limit=2&labelSelector=" + (f"&continue={token}" if token else ""))
@@ -148,7 +148,7 @@ async def test_a_list_comes_in_pages(http: Http, maps: str) -> None:
             break
     assert [name for name in seen if name.startswith("map-")] == [f"map-{number}" for number in range(5)]
     assert len(seen) == len(set(seen))
-    assert remaining == [number for number in range(len(seen) - 2, 0, -2)] + [None]
+    assert remaining == [*range(len(seen) - 2, 0, -2), None]
 
 
 async def test_a_page_of_a_selection_does_not_count_what_remains(http: Http, maps: str) -> None:

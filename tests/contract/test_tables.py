@@ -27,7 +27,7 @@ async def test_a_table_has_columns_and_rows(http: Http, space: str) -> None:
     ("include", "kind"), [("None", None), ("Metadata", "PartialObjectMetadata"), ("Object", "ConfigMap")]
 )
 async def test_a_row_carries_as_much_as_asked_for(http: Http, space: str, include: str, kind: str | None) -> None:
-    """includeObject chooses between nothing, the metadata and the whole object; without it the metadata comes."""
+    """The parameter includeObject chooses between nothing, the metadata (the default) and the whole object."""
     path = f"/api/v1/namespaces/{space}/configmaps"
     await http("POST", path, config_map("a"))
     found = (await http.get(f"{path}/a?includeObject={include}", accept=TABLE)).json["rows"][0]["object"]
@@ -35,7 +35,7 @@ async def test_a_row_carries_as_much_as_asked_for(http: Http, space: str, includ
 
 
 async def test_a_table_comes_in_pages_too(http: Http, space: str) -> None:
-    """limit and continue work for Tables, and the list's metadata says so."""
+    """Pages work for Tables too, and the list's metadata says so."""
     path = f"/api/v1/namespaces/{space}/configmaps"
     for name in ("a", "b"):
         await http("POST", path, config_map(name, labels={"mine": "yes"}))
@@ -148,7 +148,8 @@ SHAPES: list[tuple[str, dict[str, Any]]] = [
         "spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": "example.test/app:1"}]}}}}),
     ("apps/v1/statefulsets", {"spec": {"replicas": 0, "serviceName": "x", "selector": {"matchLabels": {"a": "b"}},
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": "i:1"}]}}}}),
-    ("v1/persistentvolumeclaims", {"spec": {"accessModes": ["ReadWriteOnce", "ReadOnlyMany"], "storageClassName": "none",
+    ("v1/persistentvolumeclaims", {"spec": {
+        "accessModes": ["ReadWriteOnce", "ReadOnlyMany"], "storageClassName": "none",
         "resources": {"requests": {"storage": "1Gi"}}}}),
     ("networking.k8s.io/v1/ingresses", {"spec": {"ingressClassName": "c", "tls": [{"hosts": ["h.example"]}], "rules": [
         {"host": "h.example", "http": {"paths": [{"path": "/", "pathType": "Prefix",

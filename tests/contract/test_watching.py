@@ -77,8 +77,8 @@ async def test_without_a_version_a_watch_begins_with_what_is_there(http: Http, m
 async def test_a_streamed_list_ends_with_a_bookmark(http: Http, maps: str) -> None:
     """With sendInitialEvents the end of what is there is a BOOKMARK with its annotation (KEP-3157)."""
     await http("POST", maps, config_map("a", labels={"mine": ""}))
-    query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&labelSelector=mine"
-    async with _watch(http, f"{maps}?{query}") as events:
+    query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&labelSelector=mine"
+    async with _watch(http, f"{maps}?{query}&allowWatchBookmarks=true") as events:
         seen = [await anext(events) for _ in range(2)]
     assert [event["type"] for event in seen] == ["ADDED", "BOOKMARK"]
     assert seen[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"] == "true"
@@ -90,11 +90,10 @@ async def test_a_version_that_is_too_old_is_an_event(embedded: EmbeddedCluster) 
     A real API server forgets after minutes; the embedded one when it is told to.
     """
     embedded.compact()
-    async for http in connect(embedded):
-        async with _watch(http, "/api/v1/namespaces?watch=true&resourceVersion=1") as events:
-            event = await anext(events)
-            with pytest.raises(StopAsyncIteration):
-                await anext(events)
+    async with connect(embedded) as http, _watch(http, "/api/v1/namespaces?watch=true&resourceVersion=1") as events:
+        event = await anext(events)
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
     assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
     assert event["object"]["message"].startswith("too old resource version: 1 (")
 
@@ -106,7 +105,7 @@ async def test_a_version_that_is_none_is_refused(http: Http, maps: str) -> None:
 
 
 async def test_a_watch_ends_at_its_time_limit(http: Http, maps: str) -> None:
-    """timeoutSeconds ends a watch in good order."""
+    """A time limit, timeoutSeconds, ends a watch in good order."""
     since = await _now(http, maps)
     async with _watch(http, f"{maps}?watch=true&resourceVersion={since}&timeoutSeconds=1&labelSelector=none") as events:
         assert [event async for event in events] == []
