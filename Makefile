@@ -54,6 +54,10 @@ serve: venv ## Run the gateway with CONFIG=config/gateway.yaml
 demo: venv ## Try it without a cluster: a short tour on two embedded ones; ARGS="--call east resource_types {}"
 	$(BIN)/kube-mcp-gateway demo $(if $(ARGS),$(ARGS),--once)
 
+.PHONY: docs
+docs: venv ## Write the pages of docs/ that are made from the code
+	$(BIN)/python -m tests.documents
+
 .PHONY: format
 format: venv ## Rewrite the code in the project's format, with ruff's safe fixes
 	$(BIN)/ruff format

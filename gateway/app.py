@@ -29,7 +29,7 @@ from gateway.errors import GatewayError
 from gateway.identity.verifier import Identity
 from gateway.protocol.server import create_server
 from gateway.settings import Settings, load_settings
-from gateway.telemetry.audit import log_audit
+from gateway.telemetry.audit import audit_to_log
 from gateway.telemetry.metrics import Metrics, Reading
 from gateway.tools import all_tools
 
@@ -72,7 +72,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     pool.when_retired(discovery.forget, identity.forget)
     windows, used_plans = _shared(settings.shared_store)
     rates = RateLimits(windows) if settings.rate_limiting else None
-    access = Access(pool, discovery, identity, metrics, log_audit, rates)
+    access = Access(pool, discovery, identity, metrics, audit_to_log(), rates)
     sealing_key = os.urandom(32)
     confirmation = Confirmation(Plans([sealing_key], used_plans or UsedInMemory(time.monotonic), time.time))
     tools = all_tools(Continuation(sealing_key), confirmation)

@@ -1,6 +1,7 @@
 """Boundary between the gateway as an app and the process that serves it: sockets, signals, event loop, exit."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -111,7 +112,9 @@ async def serve_app(
     url = f"{url_of(sock, scheme='https' if settings.listen.tls else 'http')}/mcp"
 
     async def until_told() -> None:
-        # hypercorn asks once everything is open.
+        # hypercorn asks once everything is open. What was made so far stays, so collections may leave it alone.
+        gc.collect()
+        gc.freeze()
         _log.info(
             "serving",
             url=url,

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 
@@ -67,11 +68,17 @@ class Managers:
     @classmethod
     def of(cls, server: Server[Any]) -> "Managers":
         """Make the four for one server."""
+        # The endpoint has looked at Host and Origin already; said once here, it is not made anew for each request.
+        unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+
+        def manager(*, plain: bool, stateless: bool) -> SessionManager:
+            return SessionManager(server, json_response=plain, stateless=stateless, security_settings=unchecked)
+
         return cls(
-            asking=SessionManager(server, json_response=False),
-            plain=SessionManager(server, json_response=True),
-            single=SessionManager(server, json_response=True, stateless=True),
-            single_stream=SessionManager(server, json_response=False, stateless=True),
+            asking=manager(plain=False, stateless=False),
+            plain=manager(plain=True, stateless=False),
+            single=manager(plain=True, stateless=True),
+            single_stream=manager(plain=False, stateless=True),
         )
 
     @asynccontextmanager

@@ -29,7 +29,7 @@ def create_server(
     async def list_tools(context: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[described[tool.name] for tool in calls.offered(caller_of(context))])
 
-    server: Server[Any] = Server(
+    server = _Server(
         NAME,
         version=version,
         title="Kubernetes",
@@ -42,6 +42,14 @@ def create_server(
     # The SDK's own tracing costs 5-10 % of a call without anybody listening, so it is not among these.
     server.middleware[:] = [_greeting, RequestStateBoundary(security, default_audience=NAME)]
     return server
+
+
+class _Server(Server[Any]):
+    """The SDK's server, whose word on itself is not copied in depth for each answer: it holds nothing that changes."""
+
+    @property
+    def server_info_stamp(self) -> dict[str, Any]:
+        return {"name": self.name, "version": self.version, "title": self.title}
 
 
 def _described(tool: Tool[Any]) -> types.Tool:

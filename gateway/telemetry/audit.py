@@ -1,11 +1,10 @@
 """Boundary to the audit trail: one record per Kubernetes request a caller caused, refusals included."""
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 import structlog
-
-_log = structlog.get_logger("audit")
 
 UNSENT: Final = 0
 """The status of a request that never left, or was never answered."""
@@ -41,9 +40,15 @@ class Auditor(Protocol):
         """Take one record; must not block."""
 
 
-def log_audit(record: AuditRecord) -> None:
-    """Write the record to the log, as the event `kubernetes_request`."""
-    _log.info(
+def audit_to_log() -> Auditor:
+    """Return what writes each record to the log, as the event `kubernetes_request`. Configure logging before."""
+    # Bound once: structlog's lazy logger is made anew at each event, which every Kubernetes request would pay for.
+    log = structlog.get_logger("audit").bind()
+    return partial(_write, log)
+
+
+def _write(log: Any, record: AuditRecord, /) -> None:
+    log.info(
         "kubernetes_request",
         request_id=record.request_id,
         issuer=record.issuer,

@@ -65,7 +65,7 @@ async def resource_get(session: ClusterSession, arguments: GetArguments) -> str:
     if arguments.output == "json":
         document, cut = fitted(document, limit)
         return as_json({"cluster": session.cluster.name, **({"cut": True} if cut else {}), "object": document})
-    # Compact JSON costs a model fewer tokens than YAML, and the gateway a two-hundredth of the time: docs/tools.md.
+    # Compact JSON costs a model fewer tokens than YAML, and the gateway a two-hundredth of the time: docs/formats.md.
     text, cut = written(document, as_yaml if arguments.output == "yaml" else as_json, limit)
     where = f" in namespace {namespace}" if namespace else ""
     said = " · parts cut at …[more]; parameters.limitBytes for more" if cut else ""

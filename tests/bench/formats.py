@@ -1,13 +1,14 @@
 """Measures whole objects as YAML and as compact JSON: tokens for the model, time for the gateway.
 
 `python -m tests.bench.formats` starts a real API server with controllers, takes twenty objects of as many kinds and
-prints a table in Markdown. Tokens are counted with one offline tokenizer (o200k_base).
+writes docs/formats.md. Tokens are counted with one offline tokenizer (o200k_base).
 """
 
 import asyncio
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import bpe_openai
@@ -138,28 +139,39 @@ PATHS = (
 )
 
 
+HEAD = """# Whole objects: YAML or compact JSON
+
+Written by `python -m tests.bench.formats`: twenty objects of as many kinds from a real API server, trimmed as
+`resource_get` trims them. Tokens by o200k_base; times are medians of fifty.
+
+| kind | YAML tokens | JSON tokens | YAML µs | JSON µs |
+|---|---:|---:|---:|---:|
+"""
+
+
 def main() -> None:
-    """Start the cluster, measure, print."""
+    """Start the cluster, measure, write the page."""
     with RealCluster("formats") as cluster:
-        asyncio.run(_measure(cluster))
+        rows = asyncio.run(_measured(cluster))
+    totals = tuple(sum(row[column] for row in rows.values()) for column in range(4))
+    lines = [_line(kind, row) for kind, row in rows.items()]
+    page = Path(__file__).parents[2] / "docs" / "formats.md"
+    page.write_text(HEAD + "\n".join([*lines, _line("**all**", totals)]) + "\n", encoding="utf-8")
 
 
-async def _measure(cluster: RealCluster) -> None:
+def _line(kind: str, row: tuple[float, ...]) -> str:
+    return f"| {kind} | " + " | ".join(f"{figure:,.0f}" for figure in row) + " |"
+
+
+async def _measured(cluster: RealCluster) -> dict[str, tuple[float, ...]]:
     await cluster.apply(SHOP)
     encoding = bpe_openai.get_encoding("o200k_base")
-    print("| kind | YAML tokens | JSON tokens | YAML µs | JSON µs |\n|---|---:|---:|---:|---:|")
-    sums = [0.0] * 4
+    rows: dict[str, tuple[float, ...]] = {}
     for path in PATHS:
         item = await _first(cluster, path)
-        figures = [
-            float(len(encoding.encode(as_yaml(item)))),
-            float(len(encoding.encode(as_json(item)))),
-            _microseconds(as_yaml, item),
-            _microseconds(as_json, item),
-        ]
-        sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
-        print(f"| {path.rsplit('/', 1)[1]} | " + " | ".join(f"{figure:,.0f}" for figure in figures) + " |")
-    print("| **sum** | " + " | ".join(f"**{total:,.0f}**" for total in sums) + " |")
+        tokens = [float(len(encoding.encode(render(item)))) for render in (as_yaml, as_json)]
+        rows[path.rsplit("/", 1)[1]] = (*tokens, _microseconds(as_yaml, item), _microseconds(as_json, item))
+    return rows
 
 
 async def _first(cluster: RealCluster, path: str) -> dict[str, Any]:
