@@ -3,6 +3,7 @@
 When a rollout is complete follows `kubectl rollout status` (k8s.io/kubectl, polymorphichelpers).
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from gateway.kube.types import ResourceType
 _ROLLED_OUT: Final = frozenset({"rolledout", "rollout", "rolloutcomplete", "rolloutstatus"})
 _EXISTS: Final = frozenset({"exists", "exist", "create", "created", "present"})
 _DELETED: Final = frozenset({"deleted", "delete", "gone", "absent"})
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9./_-]*").fullmatch
 _MESSAGE: Final = 200
 """Characters of a condition's own message that are passed on."""
 
@@ -66,7 +68,7 @@ def _leaving(item: Obj) -> Verdict:
 def _condition(typed: str) -> Goal:
     name, _, wanted = typed.removeprefix("condition=").partition("=")
     name, wanted = name.strip(), wanted.strip().strip("\"'") or "True"
-    if not name.replace("-", "").replace("/", "").replace(".", "").replace("_", "").isalnum():
+    if not _WORD(name) or not wanted.isalnum():
         message = (
             f"No condition {typed[:60]!r}: use `rolled out`, `exists`, `deleted`, or the type of a condition in the "
             "object's status such as `Ready` or `Complete=True`."
