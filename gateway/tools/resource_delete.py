@@ -61,7 +61,7 @@ class DeleteTool:
         found = await parse((await session.request(_request("get", kind, namespace, arguments.name), kind)).body)
         metadata = found.get("metadata") or {}
         uid = str(metadata.get("uid") or "")
-        await _delete(session, kind, found, arguments.propagation_policy, dry_run=True)
+        await delete(session, kind, found, arguments.propagation_policy, dry_run=True)
         named = f"{kind.kind} {namespace + '/' if namespace else ''}{visible(metadata['name'])}"
         consequences = _consequences(kind, metadata, arguments.propagation_policy)
         proposal = Proposal(
@@ -76,7 +76,7 @@ class DeleteTool:
         where = f"cluster {session.cluster.shown}"
         if not verdict.go:
             return f"{where} · nothing deleted; would be {named}\n{consequences}\n{verdict.text}"
-        answer = await _delete(session, kind, found, arguments.propagation_policy, dry_run=False)
+        answer = await delete(session, kind, found, arguments.propagation_policy, dry_run=False)
         if (kind.group, kind.plural) == CRD:
             session.renew_catalog()
         left = answer.get("metadata") if answer.get("kind") != "Status" else None
@@ -98,7 +98,7 @@ def _consequences(kind: ResourceType, metadata: dict[str, Any], propagation: Pro
     return _GOES_WITH.get((kind.group, kind.plural), _DEPENDENTS[propagation]) + waits
 
 
-async def _delete(
+async def delete(
     session: ClusterSession, kind: ResourceType, found: dict[str, Any], propagation: Propagation, *, dry_run: bool
 ) -> dict[str, Any]:
     """Delete the object if it still has the uid that was found.

@@ -92,13 +92,12 @@ def _line(event: Any) -> int:
 
 @dataclass(slots=True)
 class _Node:
-    """A value that is being read: `values` and `size` count what it is with aliases followed."""
+    """A value that is being read: `values` counts what is in it with aliases followed."""
 
     value: Any
     line: int
     anchor: str | None = None
     values: int = 1
-    size: int = 0
     key: str | None = None
     merges: list[dict[str, Any]] = field(default_factory=list)
 
@@ -110,7 +109,6 @@ class _Reader:
         self._open: list[_Node] = []
         self._anchors: dict[str, _Node | None] = {}
         self._values = 0
-        self._size = 0
 
     def documents(self, text: str) -> Iterator[tuple[int, Any]]:
         """Yield each document's first line and value."""
@@ -129,7 +127,7 @@ class _Reader:
         """Return the value that this event makes whole, if it does."""
         match event:
             case yaml.ScalarEvent():
-                return _Node(_scalar(event), _line(event), event.anchor, size=len(event.value))
+                return _Node(_scalar(event), _line(event), event.anchor)
             case yaml.AliasEvent():
                 return self._aliased(event)
             case yaml.CollectionStartEvent():
@@ -164,23 +162,20 @@ class _Reader:
         node = self._anchors[event.anchor]
         if node is None:
             raise _refused(event, f"the alias {event.anchor[:60]!r} is part of what it stands for")
-        return _Node(node.value, _line(event), values=node.values, size=node.size)
+        return _Node(node.value, _line(event), values=node.values)
 
     def _placed(self, node: _Node, event: Any) -> bool:
         """Put a whole value where it belongs; returns whether it is a document by itself."""
         if node.anchor:
             self._anchors[node.anchor] = node
         # What is inside a collection has been counted.
-        inside = isinstance(event, yaml.CollectionEndEvent)
-        self._values += 1 if inside else node.values
-        self._size += 0 if inside else node.size
-        if self._values > MAX_VALUES or self._size > MAX_BYTES:
+        self._values += 1 if isinstance(event, yaml.CollectionEndEvent) else node.values
+        if self._values > MAX_VALUES:
             raise too_large()
         if not self._open:
             return True
         holder = self._open[-1]
         holder.values += node.values
-        holder.size += node.size
         if isinstance(holder.value, list):
             holder.value.append(node.value)
         elif holder.key is None:

@@ -1,9 +1,12 @@
 from typing import Any
 
+import orjson
 import pytest
 
 from gateway.access.questions import AnswerNeeded, Answers
 from gateway.policy.options import PolicyOptions
+from gateway.tools.naming import resource_type
+from gateway.tools.resource_delete import WouldFail, delete
 from tests.workbench import MakeWorkbench, Workbench
 
 PATH = "/api/v1/namespaces/demo/configmaps/a"
@@ -75,6 +78,18 @@ async def test_a_namesake_is_not_deleted(person: Workbench) -> None:
     with pytest.raises(AnswerNeeded) as needed:
         await person.call("resource_delete", TARGET, answers=said(question, "yes"))
     assert "It has changed since you were asked." in needed.value.question.message
+    assert await exists(person)
+
+
+async def test_a_namesake_is_not_deleted_at_the_last_moment(person: Workbench) -> None:
+    """The deletion itself holds only for the object that was read, whatever its policy for dependents."""
+    found = orjson.loads((await person.cluster.request("GET", PATH))[1])
+    await person.cluster.request("DELETE", PATH)
+    await create(person)
+    async with person.session() as session:
+        kind = await resource_type(session, "configmaps")
+        with pytest.raises(WouldFail, match="another object has this name by now"):
+            await delete(session, kind, found, "Background", dry_run=False)
     assert await exists(person)
 
 
