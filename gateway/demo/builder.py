@@ -177,7 +177,7 @@ class Builder:
             },
             age,
         )
-        item["status"] = self._pod_status(item, story, age, f"10.244.{self.nodes.index(node)}.{self._addresses}")
+        item["status"] = self.pod_status(item, story, age, f"10.244.{self.nodes.index(node)}.{self._addresses}")
         if story.node:
             words = f"Successfully assigned {namespace}/{name} to {node}"
             self.event(item, Event("Normal", "Scheduled", words, "default-scheduler", age))
@@ -191,7 +191,8 @@ class Builder:
                 self.logs.append(Log(namespace, name, container, text, previous, recently))
         return item
 
-    def _pod_status(self, item: Obj, story: PodStory, age: timedelta, address: str) -> Obj:
+    def pod_status(self, item: Obj, story: PodStory, age: timedelta, address: str) -> Obj:
+        """Return the status a pod's story gives it; `age` is how long ago it was made."""
         container = item["spec"]["containers"][0]
         began = self.at(age)
         changed = self.at(story.started or age)

@@ -2,7 +2,7 @@
 
 import orjson
 
-from gateway.demo import crds, reads
+from gateway.demo import controllers, crds, reads
 from gateway.demo.discovery import Resource
 from gateway.demo.route import Route
 from gateway.demo.state import State
@@ -164,6 +164,7 @@ def _gone(state: State, resource: Resource, item: Obj, policy: str) -> None:
         crds.serve(state)
     if resource.key == ("", "pods"):
         state.logs.clear(namespace, name)
+        controllers.pod_changed(state, item)
     collect(state, metadata["uid"], orphan=policy == "Orphan")
 
 

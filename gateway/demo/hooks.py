@@ -1,6 +1,6 @@
 """The boundary of what follows from a write: the small part of the controllers' work that readers wait for."""
 
-from gateway.demo import crds
+from gateway.demo import controllers, crds, kubelet
 from gateway.demo.bootstrap import service_account
 from gateway.demo.discovery import Resource
 from gateway.demo.state import State
@@ -13,6 +13,12 @@ def written(state: State, resource: Resource, item: Obj) -> None:
         if not (item["status"].get("conditions")):
             state.store.put(resource.key, crds.established(item))
         crds.serve(state)
+    elif resource.key == controllers.DEPLOYMENTS:
+        controllers.deployment_written(state, item)
+    elif resource.key == controllers.REPLICA_SETS:
+        controllers.replica_set_written(state, item)
+    elif resource.key == kubelet.PODS and not (item.get("status") or {}).get("conditions"):
+        kubelet.created(state, item, controllers.pod_changed)
     elif resource.key == ("", "namespaces"):
         name = item["metadata"]["name"]
         if state.store.get(("", "serviceaccounts"), name, "default") is None:

@@ -43,7 +43,7 @@ from gateway.demo.logs import Logs
 from gateway.demo.rbac import ADMIN
 from gateway.demo.reads import expired_continue
 from gateway.demo.replies import BodyFault, call_of, forever, send
-from gateway.demo.state import State
+from gateway.demo.state import Crash, State
 from gateway.demo.wire import Answer, Call, Obj
 
 _SEEN = 20_000
@@ -195,6 +195,14 @@ class EmbeddedCluster:
     def serve_metrics(self) -> None:
         """Serve metrics.k8s.io, as a cluster with metrics-server does."""
         self._state.discovery = self._state.discovery.with_group(metrics.announced())
+
+    def lose_image(self, image: str) -> None:
+        """Let no registry have an image: pods that want it wait with ImagePullBackOff."""
+        self._state.missing_images.add(image)
+
+    def crash(self, crash: Crash) -> None:
+        """Let an image's containers crash under a condition."""
+        self._state.crashes.append(crash)
 
     def seed(self, items: Iterable[Obj]) -> None:
         """Put whole objects in as they are, status, timestamps and all, past validation and defaults."""

@@ -13,6 +13,22 @@ from gateway.demo.store import Store
 GIT_VERSION = "v1.36.3+embedded"
 
 
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Containers of an image end with code 1 as long as a key of a ConfigMap is empty."""
+
+    image: str
+    namespace: str
+    config_map: str
+    key: str
+    log: str
+
+    def holds(self, state: "State") -> bool:
+        """Say whether it would crash now."""
+        found = state.store.get(("", "configmaps"), self.namespace, self.config_map) or {}
+        return not (found.get("data") or {}).get(self.key)
+
+
 @dataclass(slots=True)
 class State:
     """One cluster's moving parts. Handlers change them; nothing else keeps state."""
@@ -28,6 +44,9 @@ class State:
     """Continue tokens and watches from before this revision are refused with 410."""
     served_definitions: set[str] = field(default_factory=set)
     """The groups of the custom resources that are served."""
+    missing_images: set[str] = field(default_factory=set)
+    """Images that no registry has."""
+    crashes: list[Crash] = field(default_factory=list)
     timers: set[asyncio.TimerHandle] = field(default_factory=set)
     authorizer: Authorizer = field(init=False)
 

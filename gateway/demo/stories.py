@@ -34,6 +34,11 @@ def healthy(log: str, *, started: timedelta = timedelta(days=4), restarts: int =
     return PodStory(started=started, log=log, restarts=restarts, last=last)
 
 
+def running(name: str, image: str) -> PodStory:
+    """Return a pod whose container has just started."""
+    return PodStory(started=timedelta(0), events=_begun(name, image, timedelta(0)))
+
+
 def crash_loop(name: str, image: str, log: str, *, age: timedelta, restarts: int = 12) -> PodStory:
     """Return a pod whose process ends with code 1 soon after each start."""
     ended = 2 * _MINUTE
@@ -50,7 +55,7 @@ def crash_loop(name: str, image: str, log: str, *, age: timedelta, restarts: int
             _kubelet(
                 "BackOff",
                 f"Back-off restarting failed container {name} in pod {POD}",
-                age - _MINUTE,
+                max(age - _MINUTE, timedelta(0)),
                 last=timedelta(seconds=20),
                 count=restarts * 17,
                 container=name,

@@ -11,6 +11,7 @@ from gateway.demo.builder import Builder, Event
 from gateway.demo.infrastructure import claim, infrastructure, quota, service
 from gateway.demo.scripts import CATALOG, CHECKOUT, HEALTHY, MIGRATION, ORDERS, REPORT, RESIZER
 from gateway.demo.server import EmbeddedCluster
+from gateway.demo.state import Crash
 from gateway.demo.wire import Obj
 from gateway.demo.workloads import container, daemon_set, deployment, deployment_manifest, job, stateful_set
 
@@ -186,6 +187,8 @@ def furnish(cluster: EmbeddedCluster, name: str) -> None:
     build = shop(name, now)
     cluster.seed(build.items)
     cluster.serve_metrics()
+    cluster.lose_image(f"{_REGISTRY}/recommendations:1.9.0-rc1")
+    cluster.crash(Crash(f"{_REGISTRY}/checkout:3.2.0", "shop", "checkout", "PAYMENTS_URL", CHECKOUT))
     for log in build.logs:
         lines = log.text.count("\n")
         step = timedelta(milliseconds=700)
