@@ -5,7 +5,7 @@ time, and handed to the SDK together with who calls.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from os import urandom
 from typing import Any, Final
@@ -16,8 +16,10 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 
 from gateway.access.session import Caller
+from gateway.clusters.pool import ClusterKey
 from gateway.clusters.registry import ClusterRegistry
 from gateway.edge.bearer import bearer_token
+from gateway.edge.exchange import Exchange
 from gateway.edge.managers import Managers, envelope_of
 from gateway.edge.origins import Origins
 from gateway.edge.responses import Message, Receive, Scope, Send, answer, unauthenticated, unavailable
@@ -25,7 +27,7 @@ from gateway.errors import ClusterUnavailable, Unauthenticated
 from gateway.identity.principal import Principal
 from gateway.identity.verifier import Identity
 from gateway.kube.credential import BearerToken
-from gateway.protocol.calls import CALLER
+from gateway.protocol.calls import CALLER, ENDED
 from gateway.telemetry.metrics import Metrics
 
 PATH: Final = "/mcp"
@@ -68,6 +70,7 @@ class McpEndpoint:
         self._origins = origins
         self._metrics = metrics
         self._streams: set[asyncio.Task[None]] = set()
+        self._apart: dict[tuple[ClusterKey, str, str, str, str | int | None], Exchange] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -139,10 +142,26 @@ class McpEndpoint:
         if body is None:
             await answer(send, 413, f"The request is larger than {MAX_BODY // 2**20} MiB.\n".encode())
             return
-        manager = self._managers.choose(version, session_id, envelope_of(body))
+        envelope = envelope_of(body)
+        manager = self._managers.choose(version, session_id, envelope)
         known = bool(session_id) and manager.knows(session_id)
         scope["headers"] = _passed_on(scope["headers"], version, with_session=known)
-        await manager.handle_request(scope, _replay(body, receive), send)
+        exchange = Exchange(body, receive)
+        scope[ENDED] = exchange.ended
+        # What a session does not serve itself, because it needs a stream, it can't cancel itself either.
+        principal = scope[CALLER].principal
+        key = (principal.cluster_key, principal.issuer, principal.subject, session_id, envelope.request_id)
+        if envelope.cancels and key in self._apart:
+            self._apart[key].end()
+        if session_id and not known and envelope.request_id is not None:
+            self._apart[key] = exchange
+        serving = manager.handle_request(scope, exchange.receive, send)
+        try:
+            await (self._until_closed(serving, send) if envelope.listens else serving)
+        finally:
+            exchange.end()
+            if self._apart.get(key) is exchange:
+                del self._apart[key]
 
     async def _session(self, scope: Scope, receive: Receive, send: Send, version: str, session_id: str) -> None:
         """Serve what only a session has: its stream (GET) and its end (DELETE)."""
@@ -154,7 +173,11 @@ class McpEndpoint:
                 await answer(send, 405, b"", headers=[(b"allow", b"POST")])
             return
         scope["headers"] = _passed_on(scope["headers"], version, with_session=True)
-        stream = asyncio.create_task(manager.handle_request(scope, receive, send), name="mcp-stream")
+        await self._until_closed(manager.handle_request(scope, receive, send), send)
+
+    async def _until_closed(self, serving: Coroutine[Any, Any, None], send: Send) -> None:
+        """Serve a stream until its client ends it or `close_streams` does."""
+        stream = asyncio.create_task(serving, name="mcp-stream")
         self._streams.add(stream)
         stream.add_done_callback(self._streams.discard)
         try:
@@ -210,15 +233,6 @@ async def _read_body(receive: Receive) -> bytes | None:
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return replay
 
 
 def _answer_headers(request_id: str, origin: str) -> list[tuple[bytes, bytes]]:

@@ -7,13 +7,16 @@ restart, another replica), is served without.
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+CANCELLED: Final = "notifications/cancelled"
+LISTEN: Final = "subscriptions/listen"
 
 
 class SessionManager(StreamableHTTPSessionManager):
@@ -31,6 +34,18 @@ class Envelope:
     method: str = ""
     can_be_asked: bool = False
     wants_stream: bool = False
+    request_id: str | int | None = None
+    """The request's own id, or, of a cancellation, the id of the request that is cancelled."""
+
+    @property
+    def cancels(self) -> bool:
+        """Whether it cancels an earlier request (MCP specification, "Cancellation")."""
+        return self.method == CANCELLED
+
+    @property
+    def listens(self) -> bool:
+        """Whether its answer goes on until somebody ends it."""
+        return self.method == LISTEN
 
 
 def envelope_of(body: bytes) -> Envelope:
@@ -44,8 +59,10 @@ def envelope_of(body: bytes) -> Envelope:
         return Envelope()
     parameters = _mapping(message, "params")
     capabilities = _mapping(parameters, "capabilities")
-    streamed = method == "subscriptions/listen" or "progressToken" in _mapping(parameters, "_meta")
-    return Envelope(method, isinstance(capabilities.get("elicitation"), dict), streamed)
+    streamed = method == LISTEN or "progressToken" in _mapping(parameters, "_meta")
+    named = parameters.get("requestId") if method == CANCELLED else message.get("id")
+    request_id = named if isinstance(named, str | int) else None
+    return Envelope(method, isinstance(capabilities.get("elicitation"), dict), streamed, request_id)
 
 
 def _mapping(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:

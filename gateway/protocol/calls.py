@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeVar
 
 import mcp_types as types
 import structlog
@@ -20,8 +20,13 @@ from gateway.tools.tool import Arguments, Tool
 _MOST_QUESTIONS: Final = 4
 _log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 CALLER: Final = "gateway.caller"
 """The key of the request's scope under which whoever authenticated it leaves the `Caller`."""
+
+ENDED: Final = "gateway.ended"
+"""The key under which stands what can be awaited: until the answer was given, or nobody waits for it any more."""
 
 
 def caller_of(context: Context) -> Caller:
@@ -31,6 +36,34 @@ def caller_of(context: Context) -> Caller:
         message = "a request reached MCP without an authenticated caller"
         raise TypeError(message)
     return caller
+
+
+class _CallerGoneError(GatewayError):
+    outcome = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The caller has gone.")
+
+
+async def unless_left(context: Context, running: Awaitable[T]) -> T:
+    """Return what comes of it, but end it when its caller goes away: the SDK does that in some of its modes only.
+
+    Raises:
+        GatewayError: The caller has gone; nobody reads the text.
+    """
+    ended: Callable[[], Awaitable[None]] | None = context.request.scope.get(ENDED) if context.request else None
+    if ended is None:
+        return await running
+    work, leaving = asyncio.ensure_future(running), asyncio.ensure_future(ended())
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise _CallerGoneError
+    finally:
+        work.cancel()
+        leaving.cancel()
+        await asyncio.gather(work, leaving, return_exceptions=True)
 
 
 class Calls:
@@ -94,7 +127,8 @@ class Calls:
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline, self._access.session(caller, tool.name, answers, report) as session:
-                return await tool.run(session, arguments)
+                running: Awaitable[str] = tool.run(session, arguments)
+                return await (unless_left(context, running) if tool.seconds else running)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
