@@ -168,7 +168,7 @@ subjects: [{kind: ServiceAccount, name: half, namespace: demo}]
 
 
 async def test_a_log_can_be_cut(inside: Http) -> None:
-    """A log is cut by tailLines, which takes the last lines, limitBytes the first bytes, timestamps puts the time before each line."""
+    """Last lines by tailLines, first bytes by limitBytes, and timestamps puts the time before each line."""
     whole = await inside.get(f"{PATH}/log", accept="*/*")
     assert (whole.status, whole.body, whole.headers["Content-Type"]) == (200, b"first\nsecond\nthird\n", "text/plain")
     assert (await inside.get(f"{PATH}/log?tailLines=2")).body == b"second\nthird\n"
