@@ -27,6 +27,7 @@ from gateway.edge.managers import Managers
 from gateway.edge.origins import origins_for
 from gateway.errors import GatewayError
 from gateway.identity.verifier import Identity
+from gateway.protocol.elicitation import LAPSES_AFTER
 from gateway.protocol.server import create_server
 from gateway.settings import Settings, load_settings
 from gateway.telemetry.audit import audit_to_log
@@ -50,10 +51,11 @@ class Gateway:
     endpoint: McpEndpoint
 
 
-def create_app(settings: Settings | None = None) -> Quart:
+def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES_AFTER) -> Quart:
     """Build the ASGI app for the agent port. Dials nobody and opens nothing before it is served.
 
-    Without settings they come from the environment and the file that KUBE_MCP_GATEWAY_CONFIG names.
+    Without settings they come from the environment and the file that KUBE_MCP_GATEWAY_CONFIG names. A question to the
+    person lapses after so many seconds.
 
     Raises:
         SettingsError: They can't be used.
@@ -76,7 +78,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     sealing_key = os.urandom(32)
     confirmation = Confirmation(Plans([sealing_key], used_plans or UsedInMemory(time.monotonic), time.time))
     tools = all_tools(Continuation(sealing_key), confirmation)
-    server = create_server(access, tools, version=__version__, sealing_keys=[sealing_key])
+    server = create_server(access, tools, version=__version__, sealing_keys=[sealing_key], lapses_after=lapses_after)
     managers = Managers.of(server)
     listen = settings.listen
     endpoint = McpEndpoint(
@@ -90,7 +92,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it
     readiness = Readiness()
     app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint)
-    metrics.watch_state(lambda: _readings(pool, discovery, identity, rates))
+    metrics.watch_state(lambda: _readings(access))
 
     @app.get("/health")
     async def health() -> tuple[str, int]:
@@ -129,7 +131,8 @@ def _shared(url: str | None) -> "tuple[SharedWindows | None, UsedInStore | None]
     return SharedWindows(url), UsedInStore(url)
 
 
-def _readings(pool: Pool, discovery: Discovery, identity: Identity, rates: RateLimits | None) -> Iterator[Reading]:
+def _readings(access: Access) -> Iterator[Reading]:
+    pool, discovery, identity, rates = access.pool, access.discovery, access.identity, access.rates
     yield Reading(
         "rate_limits_alone",
         "1 while the shared store is away and this replica counts calls alone.",
@@ -140,6 +143,7 @@ def _readings(pool: Pool, discovery: Discovery, identity: Identity, rates: RateL
     yield Reading("pool_leases", "Calls that hold a cluster client.", clients.leases)
     yield Reading("pool_draining", "Replaced clients that wait for their last call.", clients.draining)
     yield Reading("pool_created", "Cluster clients made since the start.", clients.created)
+    yield Reading("watches", "Watches that are open.", access.watches.open)
     verdicts = identity.state()
     yield Reading("identity_verdicts", "Tokens known to be valid.", verdicts.verdicts)
     yield Reading("identity_refusals", "Tokens known to be refused.", verdicts.refusals)
