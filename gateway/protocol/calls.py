@@ -69,9 +69,10 @@ async def unless_left(context: Context, running: Awaitable[T]) -> T:
 class Calls:
     """Runs tools for callers."""
 
-    def __init__(self, access: Access, tools: Iterable[Tool[Any]]) -> None:
-        """Serve these tools through this access."""
+    def __init__(self, access: Access, tools: Iterable[Tool[Any]], *, lapses_after: float) -> None:
+        """Serve these tools through this access; a question to the person lapses after so many seconds."""
         self._access = access
+        self._lapses_after = lapses_after
         self._tools = {tool.name: tool for tool in tools}
 
     def offered(self, caller: Caller) -> list[Tool[Any]]:
@@ -104,7 +105,7 @@ class Calls:
                     if is_modern(context):
                         outcome = "asked"
                         return input_required(needed.question, answers)
-                    word = await ask_now(context, needed.question)
+                    word = await ask_now(context, needed.question, self._lapses_after)
                     answers = Answers({**answers.given, needed.question.key: word}, answers.can_ask)
             message = "Too many questions came up. Call again with resource, name and namespace spelled out."
             raise BadArgument(message)  # noqa: TRY301  # told like every other failure

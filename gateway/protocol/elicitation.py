@@ -17,7 +17,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from gateway.access.questions import Answers, Question
 
 LAPSES_AFTER: Final = 300.0
-"""Seconds a person has to answer."""
+"""Seconds a person has to answer, but in tests."""
 _FIELD: Final = "answer"
 
 Context = ServerRequestContext[Any, Any]
@@ -57,11 +57,11 @@ def input_required(question: Question, answers: Answers) -> types.InputRequiredR
     )
 
 
-async def ask_now(context: Context, question: Question) -> str | None:
-    """Put the question over the call's stream and wait; None if declined, unanswered, or nobody is there."""
+async def ask_now(context: Context, question: Question, seconds: float) -> str | None:
+    """Put the question over the call's stream and wait that long; None if declined, unanswered, or nobody is there."""
     form = _form(question)
     try:
-        async with asyncio.timeout(LAPSES_AFTER):
+        async with asyncio.timeout(seconds):
             result = await context.session.elicit_form(
                 form.message, form.requested_schema, related_request_id=context.request_id
             )

@@ -11,7 +11,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from gateway.access.session import Access
 from gateway.protocol.calls import Calls, caller_of
-from gateway.protocol.elicitation import LAPSES_AFTER, Context
+from gateway.protocol.elicitation import Context
 from gateway.tools.tool import Tool
 
 NAME: Final = "kube-mcp-gateway"
@@ -19,11 +19,14 @@ _GREETINGS: Final = frozenset({"initialize", "server/discover"})
 
 
 def create_server(
-    access: Access, tools: Iterable[Tool[Any]], *, version: str, sealing_keys: Sequence[bytes]
+    access: Access, tools: Iterable[Tool[Any]], *, version: str, sealing_keys: Sequence[bytes], lapses_after: float
 ) -> Server[Any]:
-    """Make the server. Request state is sealed under the first key, opened under each, and bound to the caller."""
+    """Make the server. Request state is sealed under the first key, opened under each, and bound to the caller.
+
+    A question to the person lapses after so many seconds.
+    """
     offered = tuple(tools)
-    calls = Calls(access, offered)
+    calls = Calls(access, offered, lapses_after=lapses_after)
     described = {tool.name: _described(tool) for tool in offered}
 
     async def list_tools(context: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
@@ -38,7 +41,7 @@ def create_server(
         # No tool takes an argument from a header; without this word the SDK walks every schema at each call.
         get_tool_input_schema=lambda _name: None,
     )
-    security = RequestStateSecurity(keys=list(sealing_keys), ttl=LAPSES_AFTER, bind_principal=_principal, audience=NAME)
+    security = RequestStateSecurity(keys=list(sealing_keys), ttl=lapses_after, bind_principal=_principal, audience=NAME)
     # The SDK's own tracing costs 5-10 % of a call without anybody listening, so it is not among these.
     server.middleware[:] = [_greeting, RequestStateBoundary(security, default_audience=NAME)]
     return server

@@ -4,12 +4,18 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
+from gateway.admin import bind
+from gateway.app import create_app
+from gateway.cli.serve import serve_app
+from gateway.settings import load_settings
 from tests.cluster.cluster import RealCluster
 from tests.journeys.conftest import GatewayProcess, call, connected, describe, failing, running_gateway
 
@@ -208,6 +214,36 @@ async def test_a_person_is_silent(person: GatewayProcess, real_cluster: RealClus
         assert not await exists(real_cluster, name)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
+    assert not await exists(real_cluster, name)
+
+
+async def test_silence_is_no(real_cluster: RealCluster, tmp_path: Path, mode: str, name: str) -> None:
+    """A question lapses: whoever answers later has not confirmed anything, in both protocol generations."""
+    lapses = 1.0
+    file = tmp_path / "gateway.yaml"
+    file.write_text(json.dumps({"admin": {"port": 0}, "clusters": describe(real_cluster, policy=WRITES)}))
+    settings = load_settings(file, {})
+    late = asyncio.Event()
+    token = await real_cluster.token()
+
+    async def dozing(_context: object, _params: object) -> ElicitResult:
+        await late.wait()
+        return YES
+
+    async def visit(url: str) -> None:
+        async with connected(url, token, mode, elicitation_callback=dozing) as client:
+            if mode == "legacy":
+                text = await call(client, "resource_apply", manifest=config_map(name))
+                assert "Nothing was written: the person said no or did not answer" in text
+                late.set()
+                return
+            # The client asks by itself, and comes back when the gateway no longer takes the answer.
+            asyncio.get_running_loop().call_later(lapses + 1, late.set)
+            with pytest.raises(MCPError, match="requestState"):
+                await call(client, "resource_apply", manifest=config_map(name))
+
+    sock = bind("127.0.0.1", 0, otherwise="")
+    await serve_app(create_app(settings, lapses_after=lapses), settings, sock, visit=visit)
     assert not await exists(real_cluster, name)
 
 
