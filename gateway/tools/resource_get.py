@@ -31,7 +31,9 @@ class GetArguments(Arguments):
     name: str
     namespace: str | None = None
     subresource: Annotated[str | None, Field(description="status, scale, or logs (of a pod or workload)")] = None
-    parameters: Annotated[GetParameters, Field(description="for logs", default_factory=GetParameters)]
+    parameters: Annotated[
+        GetParameters, Field(description="for logs; limitBytes for long objects too", default_factory=GetParameters)
+    ]
     output: Annotated[Literal["object", "yaml", "json"], Field(description="json: nothing but JSON")] = "object"
     include_annotations: bool = False
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
@@ -68,10 +68,17 @@ class Tool(Generic[A]):
 
     def input_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the arguments, without what a model does not need (titles, null alternatives)."""
-        schema: dict[str, Any] = _lean(self.arguments.model_json_schema())
+        schema = self.arguments.model_json_schema()
         definitions = schema.pop("$defs", {})
-        inlined: dict[str, Any] = _inlined(schema, definitions)
-        return inlined
+        for model in (schema, *definitions.values()):
+            # The class's docstring, which is for whoever reads the code.
+            model.pop("description", None)
+        lean: dict[str, Any] = _lean(_inlined(schema, definitions))
+        return lean
+
+
+_NO_DEFAULT: Final = dict | None
+"""Types of defaults that say no more than that an argument may be left out."""
 
 
 def _lean(node: Any) -> Any:  # JSON
@@ -80,16 +87,16 @@ def _lean(node: Any) -> Any:  # JSON
     if not isinstance(node, dict):
         return node
     lean = {
-        key: ({name: _lean(value) for name, value in inner.items()} if key in {"properties", "$defs"} else _lean(inner))
+        key: {name: _lean(value) for name, value in inner.items()} if key == "properties" else _lean(inner)
         for key, inner in node.items()
-        if not (key in {"title", "additionalProperties", "maxLength"} or (key == "default" and inner is None))
+        if not (
+            key in {"title", "additionalProperties", "maxLength"}
+            or (key == "default" and isinstance(inner, _NO_DEFAULT))
+        )
     }
-    options = [option for option in lean.get("anyOf", ()) if option != {"type": "null"}]
-    if len(options) == 1:
-        del lean["anyOf"]
-        lean = {**options[0], **lean}
-    if "$defs" not in node and lean.get("type") == "object":
-        lean.pop("description", None) if "properties" in lean and "$ref" not in lean else None
+    if "anyOf" in lean:
+        options = [option for option in lean.pop("anyOf") if option != {"type": "null"}]
+        lean = {**(options[0] if len(options) == 1 else {"anyOf": options}), **lean}
     return lean
 
 
