@@ -1,0 +1,46 @@
+"""Boundary between a container's log and the few lines of it that say what went wrong."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+MOST_LINES: Final = 3
+_MOST_CHARACTERS: Final = 220
+
+_LOUD: Final = re.compile(
+    r"panic|fatal|\berror\b|\berr\b|exception|traceback|denied|refused|no such|not found|cannot|can't|failed|unable|"
+    r"missing|required|must |timed? ?out|timeout|invalid|killed|no space|in use|read-only",
+    re.IGNORECASE,
+).search
+_ERROR: Final = re.compile(r"panic|fatal|\berror\b|exception", re.IGNORECASE).search
+_QUIET: Final = re.compile(r'"?level"?[=:] ?"?(info|debug|trace)|\b(INFO|DEBUG)\b').search
+_FRAMES: Final = re.compile(r"^\s+(at |File |/|\^|\.\.\. )|^goroutine |^\t").match
+_SECRET: Final = re.compile(
+    r"(?P<url>://[^\s:/@]*:)[^\s/@]+(?=@)|"
+    r"(?P<name>\b(?:\w*(?:password|passwd|secret|token|api_?key))\b[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]+|"
+    r"(?P<bearer>\bbearer )\S+",
+    re.IGNORECASE,
+)
+
+
+def decisive(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the lines that matter, at most three, in their order: the last loud ones, or else simply the last."""
+    told = [line.strip() for line in lines if line.strip() and not _FRAMES(line)]
+    loud = [line for line in told if _LOUD(line) and not _QUIET(line)]
+    kept = list(dict.fromkeys(reversed(loud or told)))[: MOST_LINES if loud else 2]
+    return tuple(_short(line) for line in reversed(kept))
+
+
+def loudest(lines: Sequence[str]) -> str:
+    """Return the one line to put into a sentence: the first that calls itself an error, or else the last."""
+    return next((line for line in lines if _ERROR(line)), lines[-1] if lines else "")
+
+
+def masked(text: str) -> str:
+    """Return text without what looks like a password or a token."""
+    return _SECRET.sub(lambda found: f"{found['url'] or found['name'] or found['bearer']}•••", text)
+
+
+def _short(line: str) -> str:
+    line = masked(line)
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"
