@@ -85,7 +85,7 @@ async def test_all_containers_have_a_part_each(bench: Workbench, cluster: Embedd
     """Each container's lines stand under its name, within a share of the bytes; one without a log says why."""
     cluster.seed([pod("web", "one", "two"), pod("waits", "main", state={"waiting": {"reason": "ContainerCreating"}})])
     cluster.logs.write("demo", "web", "one", "from one\n")
-    cluster.logs.write("demo", "web", "two", "x" * 99 + "\n" + "from two\n")
+    cluster.logs.write("demo", "web", "two", "x" * 80 + "\n" + "from two\n")
     text = await log(bench, container="*", limitBytes=100)
     assert text.split("\n") == [
         "cluster east · log of pod demo/web, each of 2 containers",
