@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+M = TypeVar("M", bound=MetricWrapperBase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Metrics:
     def __init__(self) -> None:
         """Register everything at zero."""
         self.registry = CollectorRegistry(auto_describe=True)
+        self._labelled: dict[tuple[MetricWrapperBase, tuple[str, ...]], MetricWrapperBase] = {}
         self._calls = Counter(
             "kube_mcp_gateway_tool_calls",
             "Tool calls by tool, cluster and outcome (ok, or what went wrong).",
@@ -67,13 +71,20 @@ class Metrics:
 
     def tool_call(self, tool: str, cluster: str, outcome: str, seconds: float) -> None:
         """Count one tool call and its time in seconds."""
-        self._calls.labels(tool, cluster, outcome).inc()
-        self._call_seconds.labels(tool, cluster).observe(seconds)
+        self._of(self._calls, tool, cluster, outcome).inc()
+        self._of(self._call_seconds, tool, cluster).observe(seconds)
 
     def api_request(self, cluster: str, verb: str, status: str, seconds: float) -> None:
         """Count one request to an API server, also one that the policy refused, and its time in seconds."""
-        self._api_requests.labels(cluster, verb, status).inc()
-        self._api_seconds.labels(cluster).observe(seconds)
+        self._of(self._api_requests, cluster, verb, status).inc()
+        self._of(self._api_seconds, cluster).observe(seconds)
+
+    def _of(self, metric: M, *labels: str) -> M:
+        """Return the metric with these labels; kept here, because the library takes a lock to find it."""
+        key = (metric, labels)
+        if (found := self._labelled.get(key)) is None:
+            found = self._labelled[key] = metric.labels(*labels)
+        return found  # type: ignore[return-value]  # what `labels` returns is of its own kind
 
     def authentication_failure(self, reason: str) -> None:
         """Count one request without an acceptable token."""
