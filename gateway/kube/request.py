@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlencode
 
-from gateway.kube.paths import Attributes, resource_path
+from gateway.errors import BadArgument
+from gateway.kube.paths import Attributes, resource_path, segment
 
 Verb = Literal["get", "list", "watch", "create", "patch", "delete"]
 
@@ -14,6 +15,22 @@ TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
 _METHODS: Final = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
+
+_SELECTS: Final = frozenset(",=!<>()*\\ ")
+"""Characters that would make more of a field selector than a name."""
+
+
+def by_name(name: str) -> tuple[str, str]:
+    """Return the parameter that narrows a list or a watch to one name.
+
+    Raises:
+        BadArgument: No object has such a name.
+    """
+    segment(name, "name")
+    if not _SELECTS.isdisjoint(name):
+        message = "name holds characters that no Kubernetes name has; give just the name."
+        raise BadArgument(message)
+    return "fieldSelector", f"metadata.name={name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gateway.access.session import ClusterSession
 from gateway.errors import BadArgument, NotOffered
-from gateway.kube.request import Request
+from gateway.kube.request import Request, by_name
 from gateway.kube.types import ResourceType
 from gateway.kube.watch import Events, Listed, View, follow
 from gateway.tools.goals import Goal, Verdict, goal_of
@@ -26,8 +26,6 @@ _HEARTBEAT: Final = 10.0
 """Seconds between two words of progress while nothing changes."""
 _MOST: Final = 500
 """Objects that can be waited for at once."""
-_NEVER_IN_NAMES: Final = frozenset("/%,=\\*<> ")
-"""Characters that would make more of a field selector than a name."""
 _LINES: Final = 4096
 """Bytes for what is still missing."""
 
@@ -119,7 +117,7 @@ class _Wait:
 
     def _request(self, verb: Literal["list", "watch"], **query: str) -> Request:
         if self.arguments.name:
-            query["fieldSelector"] = f"metadata.name={self.arguments.name}"
+            query |= (by_name(self.arguments.name),)
         if self.arguments.label_selector:
             query["labelSelector"] = self.arguments.label_selector
         return Request(
@@ -190,9 +188,6 @@ async def resource_wait(session: ClusterSession, arguments: WaitArguments) -> st
     """Wait, and say what came of it: as wanted, hopeless, or what is still missing when the time is up."""
     if bool(arguments.name) == bool(arguments.label_selector):
         message = "Give either name or labelSelector: the one object, or all that match, to wait for."
-        raise BadArgument(message)
-    if not set(arguments.name or "").isdisjoint(_NEVER_IN_NAMES):
-        message = "name holds characters that no Kubernetes name has; give the exact name, or use labelSelector."
         raise BadArgument(message)
     kind = await resource_type(session, arguments.resource)
     if "watch" not in kind.verbs:

@@ -51,7 +51,7 @@ async def waiting(bench: Workbench, **arguments: Any) -> AsyncIterator["asyncio.
     before = len([sent for sent in bench.sent() if "watch=true" in sent])
     task = asyncio.create_task(bench.call("resource_wait", arguments))
     async with asyncio.timeout(10):
-        while len([sent for sent in bench.sent() if "watch=true" in sent]) == before and not task.done():  # noqa: ASYNC110
+        while len([sent for sent in bench.sent() if "watch=true" in sent]) == before and not task.done():  # noqa: ASYNC110  # a request
             await asyncio.sleep(0.005)
     try:
         yield task
@@ -236,7 +236,9 @@ async def test_a_cancelled_wait_leaves_nothing_behind(bench: Workbench, cluster:
         assert bench.access.watches.open == 1
         assert bench.pool.state().leases == 1
         # The calls that may use the cluster at once are not used up by those that wait.
-        assert "0 inside, 0 waiting" in repr(bench.pool)
+        async with asyncio.timeout(10):
+            while "0 inside, 0 waiting" not in repr(bench.pool):  # noqa: ASYNC110  # it is inside until it is open
+                await asyncio.sleep(0.005)
     assert bench.access.watches.open == 0
     assert bench.pool.state().leases == 0
     assert [record.verb for record in bench.records] == ["list", "watch"]
