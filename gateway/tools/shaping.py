@@ -16,6 +16,8 @@ _LEVELS: Final = (16_384, 8192, 4096, 2048, 1024, 512, 256)
 """Bytes to which long strings may be cut."""
 _FEW: Final = 16
 """Entries that a mapping keeps in any case, before whole levels are cut."""
+_NOTE: Final = 32
+"""Bytes that the word for what was cut takes."""
 _DEEPEST: Final = 16
 """Levels of an object from which on the deepest are cut."""
 
@@ -130,23 +132,23 @@ def _strings(node: Any) -> Iterator[tuple[Any, Any]]:  # JSON
 
 
 def _shorten_lists(document: dict[str, Any], limit: int) -> None:
-    excess = _size(document) - limit
+    excess = _size(document) - limit + _NOTE
     lists = [node for node in _containers(document) if isinstance(node, list)]
     for items in sorted(lists, key=len, reverse=True):
         count = len(items)
         while len(items) > 1 and excess > 0:
-            excess -= _size(items.pop())
+            excess -= _size(items.pop()) + 1
         if len(items) < count:
             items.append(f"…[{count - len(items)} more items]")
 
 
 def _shorten_mappings(document: dict[str, Any], limit: int) -> None:
-    excess = _size(document) - limit
+    excess = _size(document) - limit + _NOTE
     mappings = [node for node in _containers(document) if isinstance(node, dict)]
     for mapping in sorted(mappings, key=len, reverse=True):
         count = len(mapping)
         while len(mapping) > _FEW and excess > 0:
-            excess -= _size(dict([mapping.popitem()]))
+            excess -= _size(dict([mapping.popitem()])) - 1
         if len(mapping) < count:
             mapping["…"] = f"[{count - len(mapping)} more keys]"
 
