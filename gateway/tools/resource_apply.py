@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, WithJsonSchema
 from gateway.access.confirmation import Confirmation, Proposal
 from gateway.access.session import ClusterSession
 from gateway.errors import ClusterUnavailable, GatewayError, Refused
-from gateway.kube.errors import Conflict, Unreachable
+from gateway.kube.errors import Conflict, Invalid, NotFound, ServerFault, Unreachable
 from gateway.tools.applying import Outcome, Preview, preview, words, write
 from gateway.tools.difference import fitting
 from gateway.tools.manifests import parse_manifest
@@ -122,7 +122,8 @@ async def _previews(session: ClusterSession, targets: Sequence[Target], *, force
             again = [
                 replace(each.target, awaits="this manifest changes its kind")
                 for each in tried
-                if each.error is not None and f"{each.target.kind.plural}.{each.target.kind.group}" in changed
+                if isinstance(each.error, ServerFault | Invalid | NotFound)
+                and f"{each.target.kind.plural}.{each.target.kind.group}" in changed
             ]
             redone = {id(each.target.document): each for each in await preview(session, again, force=force)}
             previews += [redone.get(id(each.target.document), each) for each in tried]

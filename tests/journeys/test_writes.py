@@ -102,7 +102,8 @@ def _gateway(
     clusters: tuple[RealCluster, RealCluster], tmp_path_factory: pytest.TempPathFactory, **policy: Any
 ) -> Iterator[GatewayProcess]:
     described = describe(*clusters, label="PROD", policy=WRITES | policy)
-    with running_gateway(tmp_path_factory.mktemp("gateway"), described) as running:
+    # These tests write more in a minute than an agent should.
+    with running_gateway(tmp_path_factory.mktemp("gateway"), described, rateLimiting=False) as running:
         yield running
 
 

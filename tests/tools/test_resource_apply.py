@@ -164,6 +164,21 @@ async def test_an_object_that_fits_its_kind_only_after_the_change(auto: Workbenc
     assert "1 created, 1 changed" in await auto.call("resource_apply", {"manifest": bundle(wider, box)})
 
 
+async def test_a_conflict_is_no_matter_of_the_kind(auto: Workbench) -> None:
+    """Another manager's field in an object stays theirs, also while the object's kind changes; nothing is written."""
+    path = "/apis/example.com/v1/namespaces/demo/boxes/one"
+    await auto.call("resource_apply", {"manifest": CRD})
+    theirs = {"fieldManager": "other"}
+    await auto.cluster.request(
+        "PATCH", path, {**BOX, "spec": {"size": 1}}, content_type="application/apply-patch+yaml", params=theirs
+    )
+    auto.cluster.requests.clear()
+    wider = orjson.loads(orjson.dumps(CRD).replace(b'"size":', b'"color":{"type":"string"},"size":'))
+    text = await auto.failure("resource_apply", {"manifest": bundle(wider, {**BOX, "spec": {"size": 2}})})
+    assert 'conflict with "other" (.spec.size)' in text
+    assert patches(auto, dry=False) == []
+
+
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "demo"}}
 
 
