@@ -117,6 +117,8 @@ def fitted(body: Obj, resource: Resource, call: Call) -> tuple[Obj, dict[str, st
         start = f'{resource.kind} in version "{short}" cannot be handled as a {resource.kind}'
         raise bad_request(f"{start}: strict decoding error: {words}")
     slim: Obj = schema.pruned(kind, body)
+    if body["metadata"].get("managedFields") == []:
+        slim["metadata"]["managedFields"] = []  # wipes out who owns what
     if resource.custom is None:
         _check_go_types(kind, body, resource)
     warned = ", ".join(f'299 - "unknown field \\"{path}\\""' for path in unknown)

@@ -19,6 +19,8 @@ def written(state: State, resource: Resource, item: Obj) -> None:
         controllers.replica_set_written(state, item)
     elif resource.key == kubelet.PODS and not (item.get("status") or {}).get("conditions"):
         kubelet.created(state, item, controllers.pod_changed)
+    elif resource.key == ("", "configmaps"):
+        kubelet.settings_written(state, item, controllers.pod_changed)
     elif resource.key == ("", "namespaces"):
         name = item["metadata"]["name"]
         if state.store.get(("", "serviceaccounts"), name, "default") is None:

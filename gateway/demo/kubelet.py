@@ -4,7 +4,9 @@ Stands in for scheduler and kubelet. On a cluster without nodes pods stay pendin
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from gateway.demo import stories
 from gateway.demo.builder import Builder, Event, PodStory
@@ -83,6 +85,15 @@ def created(state: State, pod: Obj, changed: Changed) -> None:
         state.later(PLACING, lambda: _place(state, pod, changed))
 
 
+def settings_written(state: State, config_map: Obj, changed: Changed) -> None:
+    """Start those pods of a ConfigMap's namespace again whose containers could not run for want of it."""
+    for pod in state.store.all(PODS, config_map["metadata"]["namespace"]):
+        for found in (pod.get("status") or {}).get("containerStatuses") or ():
+            reason = ((found.get("state") or {}).get("waiting") or {}).get("reason")
+            if reason in {"CreateContainerConfigError", "CrashLoopBackOff"}:
+                state.later(STARTING, partial(_start, state, pod, changed))
+
+
 def _current(state: State, pod: Obj) -> Obj | None:
     metadata = pod["metadata"]
     found = state.store.get(PODS, metadata["namespace"], metadata["name"])
@@ -123,6 +134,8 @@ def _start(state: State, pod: Obj, changed: Changed) -> None:
     current = _current(state, pod)
     if current is None:
         return
+    before = ((current.get("status") or {}).get("containerStatuses") or [{}])[0]
+    restarts = int(before.get("restartCount") or 0)
     container = current["spec"]["containers"][0]
     name, image = container["name"], container["image"]
     missing = _missing_config(state, current)
@@ -131,8 +144,8 @@ def _start(state: State, pod: Obj, changed: Changed) -> None:
     elif missing:
         story = stories.config_missing(name, image, missing, age=_NOW)
     elif crash := next((rule for rule in state.crashes if rule.image == image and rule.holds(state)), None):
-        story = stories.crash_loop(name, image, crash.log, age=_NOW, restarts=1)
+        story = stories.crash_loop(name, image, crash.log, age=_NOW, restarts=restarts + 1)
         state.logs.write(current["metadata"]["namespace"], current["metadata"]["name"], name, crash.log, previous=True)
     else:
-        story = stories.running(name, image)
+        story = replace(stories.running(name, image), restarts=restarts, last=before.get("lastState") or None)
     _tell(state, current, story, changed)

@@ -244,17 +244,24 @@ def _given_up(last: Fields, kept: Iterable[Fields]) -> set[Path]:
     return {path for path in listed - owned if len(path) > 1}
 
 
+def unmanaged(resource: Resource, kind: Type, live: Obj, now: str) -> dict[Manager, Owned]:
+    """Return who owns an object that nobody was noted for: the first apply finds it owned by `before-first-apply`."""
+    manager = Manager("before-first-apply", "Update", resource.api_version)
+    return update(kind, skeleton(resource), live, {}, by=manager, now=now)
+
+
 def apply(
-    kind: Type, live: Obj, config: Obj, manager: Manager, *, force: bool, now: str
+    kind: Type, live: Obj, config: Obj, managers: Managers, *, by: Manager, force: bool, now: str
 ) -> tuple[Obj, dict[Manager, Owned]]:
     """Lay a configuration over a live object (an empty one to create); return the new object and who owns what.
 
+    `managers` are the owners so far.
+
     Raises StatusError 409 with a FieldManagerConflict cause per field somebody else owns and has otherwise.
     """
-    managers = read_managers(live) if live.get("metadata") else {}
-    last = managers.get(manager, Owned(frozenset(), now))
+    last = managers.get(by, Owned(frozenset(), now))
     mine = frozenset(fields_of(kind, config)) - _NOT_OWNED
-    others = {who: owned for who, owned in managers.items() if who != manager}
+    others = {who: owned for who, owned in managers.items() if who != by}
     result = merged(kind, live, config)
     gone = _given_up(last.fields, [mine, *(owned.fields for owned in others.values())])
     result = _without(kind, result, (), gone)
@@ -267,7 +274,7 @@ def apply(
         left = owned.fields - conflicts.get(who, frozenset()) - change.removed
         others[who] = replace(owned, fields=left)
     time = last.time if mine == last.fields and last.time else now
-    return result, {**others, manager: Owned(mine, time)}
+    return result, {**others, by: Owned(mine, time)}
 
 
 def _conflict(conflicts: Mapping[Manager, Fields]) -> StatusError:

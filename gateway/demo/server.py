@@ -16,10 +16,10 @@ import orjson
 import yaml
 from aiohttp import web
 
-from gateway.demo import api, bodies, metrics, reviews
+from gateway.demo import api, bodies, metrics, ownership, reviews, schema
 from gateway.demo import exec as exec_
 from gateway.demo.bootstrap import bootstrap
-from gateway.demo.discovery import broken_service
+from gateway.demo.discovery import Resource, broken_service
 from gateway.demo.faults import (
     Active,
     BrokenService,
@@ -44,6 +44,7 @@ from gateway.demo.rbac import ADMIN
 from gateway.demo.reads import expired_continue
 from gateway.demo.replies import BodyFault, call_of, forever, send
 from gateway.demo.state import Crash, State
+from gateway.demo.store import timestamp
 from gateway.demo.wire import Answer, Call, Obj
 
 _SEEN = 20_000
@@ -204,13 +205,16 @@ class EmbeddedCluster:
         """Let an image's containers crash under a condition."""
         self._state.crashes.append(crash)
 
-    def seed(self, items: Iterable[Obj]) -> None:
-        """Put whole objects in as they are, status, timestamps and all, past validation and defaults."""
+    def seed(self, items: Iterable[Obj], owner: str | None = None) -> None:
+        """Put whole objects in as they are, status, timestamps and all, past validation and defaults.
+
+        With an owner, managedFields say that this field manager created them.
+        """
         for item in items:
             resource = self._state.discovery.of_kind(item["apiVersion"], item["kind"])
             if resource is None:
                 raise ValueError(f"no kind {item['kind']} in {item['apiVersion']}")
-            self._state.store.put(resource.key, item)
+            self._state.store.put(resource.key, item if owner is None else owned_by(resource, item, owner))
 
     def compact(self) -> None:
         """Forget the past: continue tokens and watches from before now are refused with 410."""
@@ -315,6 +319,22 @@ class EmbeddedCluster:
                 case _:
                     pass
         return await api.handle(self._state, call)
+
+
+def owned_by(resource: Resource, item: Obj, owner: str) -> Obj:
+    """Return an object with managedFields that say who created it, at its creation."""
+    metadata = item["metadata"]
+    manager = ownership.Manager(owner, "Update", resource.api_version)
+    bare = {key: value for key, value in item.items() if key != "status"}
+    owners = ownership.update(
+        schema.of_resource(resource),
+        ownership.skeleton(resource),
+        bare,
+        {},
+        by=manager,
+        now=metadata.get("creationTimestamp", timestamp()),
+    )
+    return {**item, "metadata": {**metadata, "managedFields": ownership.write_managers(owners)}}
 
 
 async def _each(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -185,7 +185,9 @@ def furnish(cluster: EmbeddedCluster, name: str) -> None:
     """Put the shop of `east` or `west` into a cluster, and and its pods' logs."""
     now = datetime.now(UTC)
     build = shop(name, now)
-    cluster.seed(build.items)
+    written = {"Deployment", "StatefulSet", "DaemonSet", "CronJob", "Service", "ConfigMap", "Ingress"}
+    for item in build.items:
+        cluster.seed([item], "kubectl-client-side-apply" if item["kind"] in written else None)
     cluster.serve_metrics()
     cluster.lose_image(f"{_REGISTRY}/recommendations:1.9.0-rc1")
     cluster.crash(Crash(f"{_REGISTRY}/checkout:3.2.0", "shop", "checkout", "PAYMENTS_URL", CHECKOUT))

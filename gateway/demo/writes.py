@@ -227,11 +227,14 @@ def replace(write: Write, before: Obj, after: Obj, owned: dict[Manager, Owned] |
     if bare.get("spec") != before.get("spec") and "generation" in before["metadata"]:
         item["metadata"]["generation"] = before["metadata"]["generation"] + 1
     managers = ownership.read_managers(before) if sent not in ([], [{}]) else {}
-    if owned is None:
+    if owned is None and not managers:
+        owned = {}  # nobody was noted for it, and until the first apply nobody will be
+    elif owned is None:
         owned = ownership.update(
             schema.of_resource(resource), _bare(before), bare, managers, by=write.manager(), now=timestamp()
         )
-    same = _bare(before) == bare and ownership.write_managers(owned) == ownership.write_managers(managers)
+    unchanged = ownership.write_managers(owned) == ownership.write_managers(ownership.read_managers(before))
+    same = unchanged and _bare(before) == bare
     return before if same else store(write, item, owned)
 
 
@@ -324,7 +327,7 @@ def _apply(write: Write) -> Answer:
         if uid := config["metadata"].get("uid"):
             words = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise conflict(resource.plural, resource.group, write.asked.name, words)
-        result, owned = ownership.apply(kind, {"metadata": {}}, config, manager, force=False, now=now)
+        result, owned = ownership.apply(kind, {"metadata": {}}, config, {}, by=manager, force=False, now=now)
         owned = _reset(write, owned, manager)
         return reads.show(resource, store(write, make(write, result), owned), call, 201)
     version = config["metadata"].get("resourceVersion")
@@ -333,9 +336,9 @@ def _apply(write: Write) -> Answer:
     if config["metadata"].get("uid", before["metadata"]["uid"]) != before["metadata"]["uid"]:
         words = f'Invalid value: "{config["metadata"]["uid"]}": field is immutable'
         raise invalid(resource.kind, resource.group, write.asked.name, [("FieldValueInvalid", "metadata.uid", words)])
-    result, owned = ownership.apply(
-        kind, _bare(before) | {"metadata": before["metadata"]}, config, manager, force=call.flag("force"), now=now
-    )
+    bare = _bare(before) | {"metadata": before["metadata"]}
+    managers = ownership.read_managers(before) or ownership.unmanaged(resource, kind, bare, now)
+    result, owned = ownership.apply(kind, bare, config, managers, by=manager, force=call.flag("force"), now=now)
     owned = _reset(write, owned, manager)
     return reads.show(resource, replace(write, before, result, owned), call)
 

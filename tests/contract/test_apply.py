@@ -127,6 +127,15 @@ async def test_an_update_takes_over_what_it_changes(http: Http, maps: str) -> No
     assert answer.message == 'Apply failed with 1 conflict: conflict with "contract" using v1: .data.k'
 
 
+async def test_an_object_nobody_applied_belongs_to_before_first_apply(http: Http, maps: str) -> None:
+    """Where managedFields were wiped out, the first apply finds all fields owned by `before-first-apply`."""
+    await http("POST", maps, config_map("a", data={"k": "v"}))
+    wiped = await http("PATCH", f"{maps}/a", {"metadata": {"managedFields": []}}, content_type=MERGE)
+    assert "managedFields" not in wiped.json["metadata"]
+    answer = await _apply(http, maps, config_map("a", data={"k": "w"}))
+    assert answer.message == 'Apply failed with 1 conflict: conflict with "before-first-apply" using v1: .data.k'
+
+
 async def test_containers_are_merged_by_name(http: Http, deployments: str) -> None:
     """Items of an associative list belong to who applied them; another manager's container stays."""
     await _apply(http, deployments, _with(("A", "1"), ("B", "2")))
