@@ -71,11 +71,12 @@ def as_yaml(document: object) -> str:
 
 def written(document: dict[str, Any], write: Callable[[object], str], limit: int) -> tuple[str, bool]:
     """Return the object's text in at most `limit` bytes, and whether anything had to be cut for that."""
-    text, cut, room = write(document), False, limit
+    document, cut = fitted(document, limit)
+    text, room = write(document), limit
     while (size := len(text.encode())) > limit and room > _LEVELS[-1]:
         # What is cut is measured as JSON, and YAML is longer.
         room = min(room * limit // size, room - 1)
-        document, cut = fitted(document, room)
+        document, cut = fitted(document, room)[0], True
         text = write(document)
     return text, cut
 
