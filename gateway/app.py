@@ -78,7 +78,14 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     sealing_key = os.urandom(32)
     confirmation = Confirmation(Plans([sealing_key], used_plans or UsedInMemory(time.monotonic), time.time))
     tools = all_tools(Continuation(sealing_key), confirmation)
-    server = create_server(access, tools, version=__version__, sealing_keys=[sealing_key], lapses_after=lapses_after)
+    server = create_server(
+        access,
+        tools,
+        version=__version__,
+        sealing_keys=[sealing_key],
+        lapses_after=lapses_after,
+        serve_resources=settings.serve_resources,
+    )
     managers = Managers.of(server)
     listen = settings.listen
     endpoint = McpEndpoint(

@@ -78,6 +78,14 @@ def serve(
             rich_help_panel="Clusters without a file",
         ),
     ] = None,
+    serve_resources: Annotated[
+        bool | None,
+        typer.Option(
+            "--serve-resources/--no-serve-resources",
+            help="List every object as an MCP resource. Reading by URI works always.  [default: no]",
+            show_default=False,
+        ),
+    ] = None,
     enable_rate_limiting: Annotated[
         bool | None,
         typer.Option(
@@ -126,6 +134,7 @@ def serve(
         "listen": {"host": host, "port": port},
         "log": {"level": log_level},
         "rateLimiting": enable_rate_limiting,
+        "serveResources": serve_resources,
         "clusters": listed(
             cluster or (), certificate_authority, tls_server_name, insecure=insecure, read_write=read_write
         ),

@@ -29,6 +29,7 @@ class Settings(IdentityOptions, BaseSettings):
     admin: AdminOptions = AdminOptions()
     log: LogOptions = LogOptions()
     rate_limiting: bool = True
+    serve_resources: bool = False
     shared_store: str | None = Field(default=None, pattern=r"^(valkey|redis)s?://\S+$", max_length=1000, repr=False)
     clusters: tuple[ClusterOptions, ...] = ()
     clusters_directory: Path | None = None

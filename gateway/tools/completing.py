@@ -9,7 +9,8 @@ from gateway.discovery.resolve import One, by_resource, resolve
 from gateway.errors import GatewayError
 from gateway.kube.errors import InvalidToken
 from gateway.kube.types import ResourceType
-from gateway.tools.resources import CLUSTERED, NAMESPACED, names_of, permitted_namespaces
+from gateway.kube.uris import CLUSTERED, NAMESPACED
+from gateway.tools.resources import names_of, permitted_namespaces
 
 MOST: Final = 100
 """Values of one completion (MCP specification, "Completion")."""

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
-from urllib.parse import quote, unquote
 
 import orjson
 
@@ -18,16 +17,18 @@ from gateway.errors import BadArgument, GatewayError, NotOffered
 from gateway.kube.errors import Expired, InvalidToken
 from gateway.kube.request import JSON, METADATA_LIST, Request, by_name
 from gateway.kube.types import ResourceType
+from gateway.kube.uris import CLUSTERED, NAMESPACED, joined, split
 from gateway.kube.watch import Events, Listed, follow
 from gateway.tools.naming import shown
 from gateway.tools.shaping import as_json, fitted, parse, trimmed
 
-NAMESPACED: Final = "k8s://namespaced/{namespace}/{group}/{version}/{resource}/{name}"
-CLUSTERED: Final = "k8s://clustered/{group}/{version}/{resource}/{name}"
 MIME_TYPE: Final = "application/json"
+TEMPLATES: Final = (
+    ("object", "Object in a namespace", NAMESPACED),
+    ("cluster-object", "Object in no namespace", CLUSTERED),
+)
+"""Name, title and URI template of each way to name an object."""
 
-MAX_URI: Final = 2048
-"""Characters of the longest URI that is looked at."""
 PAGE: Final = 100
 """Resources on one page of the listing."""
 _REQUESTS: Final = 16
@@ -59,9 +60,8 @@ class Page:
 def uri_of(target: Target) -> str:
     """Spell the URI of an object."""
     kind = target.kind
-    parts = ["namespaced", target.namespace] if target.namespace else ["clustered"]
-    parts += [kind.group or "core", kind.version, kind.plural, target.name]
-    return "k8s://" + "/".join(quote(part, safe="") for part in parts)
+    within = ("namespaced", target.namespace) if target.namespace else ("clustered",)
+    return joined(*within, kind.group or "core", kind.version, kind.plural, target.name)
 
 
 async def target_of(session: ClusterSession, uri: str) -> Target:
@@ -71,8 +71,7 @@ async def target_of(session: ClusterSession, uri: str) -> Target:
         BadArgument: It is not of either template.
         NotOffered: The cluster serves no such kind.
     """
-    words = uri.removeprefix("k8s://").split("/") if uri.startswith("k8s://") and len(uri) <= MAX_URI else []
-    scope, *parts = [unquote(word) for word in words] or [""]
+    scope, *parts = split(uri) or ("",)
     expected = {"namespaced": 5, "clustered": 4}.get(scope)
     if expected != len(parts) or not all(parts):
         message = f"No such resource: a URI here is {NAMESPACED} or {CLUSTERED}, with `core` for the core group."
