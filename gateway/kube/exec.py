@@ -159,8 +159,9 @@ async def started(server: ApiServer, target: str, token: BearerToken) -> AsyncIt
                 timeout=aiohttp.ClientWSTimeout(ws_close=_LAST_BYTES),
                 server_hostname=server.address.tls_server_name or None,
             )
-        except aiohttp.WSServerHandshakeError as error:
-            raise Unreachable("reset", "its answer does not open a WebSocket", sent=True) from error
+        except aiohttp.WSServerHandshakeError:
+            # Not chained: that error's repr has the request's headers, the token among them.
+            raise Unreachable("reset", "its answer does not open a WebSocket", sent=True) from None
         async with socket:
             yield Command(socket)
 
@@ -177,7 +178,7 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
             return response
         body = await read_body(response, _REFUSAL)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise unreachable(error) from error
+        raise unreachable(error) from None
     raise error_from(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
 
 
