@@ -326,14 +326,12 @@ def owned_by(resource: Resource, item: Obj, owner: str) -> Obj:
     metadata = item["metadata"]
     manager = ownership.Manager(owner, "Update", resource.api_version)
     bare = {key: value for key, value in item.items() if key != "status"}
-    owners = ownership.update(
-        schema.of_resource(resource),
-        ownership.skeleton(resource),
-        bare,
-        {},
-        by=manager,
-        now=metadata.get("creationTimestamp", timestamp()),
-    )
+    made = metadata.get("creationTimestamp", timestamp())
+    kind, empty = schema.of_resource(resource), ownership.skeleton(resource)
+    owners = ownership.update(kind, empty, bare, {}, by=manager, now=made)
+    # Manifests that are kept somewhere leave the number of replicas to whoever scales.
+    fields = owners[manager].fields - {("f:spec", "f:replicas")}
+    owners = {manager: ownership.Owned(fields, made)}
     return {**item, "metadata": {**metadata, "managedFields": ownership.write_managers(owners)}}
 
 
