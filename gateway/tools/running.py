@@ -29,6 +29,10 @@ _SHELL: Final = re.compile(r"[|&;<>()$`*?~\[\]{}#!\n]|^\s*\w+=").search
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m)?").fullmatch
 _HEAD: Final = 1024
 """Bytes kept free for what is around a command's output."""
+_LOOK: Final = "The command may have run or be running. Look before you run it again."
+_NOT_STARTED: Final = re.compile(
+    r"unable to start|failed to start exec|not found|no such file|permission denied", re.IGNORECASE
+).search
 _SHOWN: Final = 300
 """Characters of a command that the answer repeats."""
 
@@ -70,6 +74,12 @@ class ExecBody(Arguments):
             return shlex.split(self.command)
         except ValueError as error:
             raise BadArgument(f"command has a quote without its end ({error}). Give it as a list of words.") from error
+
+
+class Unclear(GatewayError):
+    """Nobody knows what became of the command; the text says so."""
+
+    outcome = "unclear"
 
 
 class NotRun(GatewayError):
@@ -166,16 +176,20 @@ async def _run(session: ClusterSession, wanted: _Exec) -> tuple[Ran, bool]:
         # What was not there was the guard's shell, so the command has not run.
         return await session.exec(wanted.request(tuple(wanted.command), stdin=False), wanted.pod.kind, limits), False
     except (ServerFault, Invalid) as error:
-        # The kubelet's own answers are plain text; the API server's name what is missing.
         said = error.message.rstrip(". \n")
-        raise NotRun(
-            f"Nothing was run: {said}. Read the pod with resource_get to see what its containers do."
-        ) from error
+        if isinstance(error, Invalid) or "container not found" in said:
+            message = f"Nothing was run: {said}. Read the pod with resource_get to see what its containers do."
+            raise NotRun(message) from error
+        # A proxy before the API server, for one, says 502 or 504 of what it has passed on.
+        raise Unclear(f"The API server failed with status {error.status}: {said}. {_LOOK}") from error
 
 
 def _answer(session: ClusterSession, wanted: _Exec, ran: Ran, *, guard: bool, note: str) -> str:
-    if ran.ended and ran.exit_code is None:
-        raise NotRun(f"Nothing was run: {_reason(ran.failure)}. Check the program's name and path in this container.")
+    if ran.failure and not ran.stopped:
+        reason = _reason(ran.failure)
+        if _NOT_STARTED(ran.failure) and not ran.stdout.size + ran.stderr.size:
+            raise NotRun(f"Nothing was run: {reason}. Check the program's name and path in this container.")
+        raise Unclear(f"The container's runtime failed: {reason}. {_LOOK}")
     budget = session.cluster.limits.answer_bytes - _HEAD
     small = min(_size(ran.stderr), max(budget // 4, budget - _size(ran.stdout)))
     stderr, cut_err = _text(ran.stderr, small)
@@ -199,7 +213,7 @@ def _answer(session: ClusterSession, wanted: _Exec, ran: Ran, *, guard: bool, no
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": pod.name, "namespace": pod.namespace},
-        "spec": {"command": [_short(word) for word in wanted.command]},
+        "spec": {"command": _shortened(wanted.command)},
         "status": status,
     }
     return f"cluster {session.cluster.shown} · {' · '.join(notes)}\n{orjson.dumps(result).decode()}"
@@ -257,5 +271,13 @@ def _readable(command: str | list[str]) -> str:
     return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)
 
 
-def _short(word: str) -> str:
-    return word if len(word) <= _SHOWN else f"{word[:_SHOWN]}…"
+def _shortened(command: list[str]) -> list[str]:
+    """Return as much of a command as an answer repeats."""
+    kept: list[str] = []
+    left = _SHOWN
+    for word in command:
+        kept.append(word if len(word) <= left else f"{word[:left]}…")
+        left -= len(word)
+        if left < 0:
+            break
+    return kept

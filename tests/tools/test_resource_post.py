@@ -3,6 +3,7 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from gateway.access.questions import AnswerNeeded, Answers, Question
 from gateway.clusters.options import LimitOptions
@@ -151,7 +152,9 @@ async def test_a_bad_body_is_told(free: Workbench, body: dict[str, Any], says: s
 
 
 async def test_a_body_may_be_its_own_json_text(free: Workbench) -> None:
-    """Some clients send objects as text."""
+    """Some clients send objects as text; text that is none is refused."""
+    with pytest.raises(ValidationError):
+        await free.call("resource_post", {**command("x"), "body": '{"command": '})
     text = await free.call("resource_post", {**command("x"), "body": '{"command": ["echo", "hi"]}'})
     assert result(text)["status"]["stdout"] == "hi\n"
 
@@ -205,6 +208,22 @@ async def test_a_container_that_ended_meanwhile_is_told(free: Workbench, cluster
     with cluster.fault(Reply(500, b'container not found ("main")', "text/plain"), paths=["*/exec"]):
         text = await free.failure("resource_post", command("true"))
     assert text.startswith('Nothing was run: container not found ("main").')
+
+
+async def test_a_failure_that_says_nothing_of_the_command_leaves_it_open(
+    free: Workbench, cluster: EmbeddedCluster
+) -> None:
+    """A proxy's 504 may come after the command has begun: it must not be told as not run."""
+    with cluster.fault(Reply(504, b"upstream timed out", "text/plain"), paths=["*/exec"]) as fault:
+        text = await free.failure("resource_post", command("true"))
+    assert text.startswith("The API server failed with status 504: upstream timed out. The command may have run")
+    assert fault.hits == 1
+
+
+async def test_a_long_command_is_not_repeated_whole(free: Workbench) -> None:
+    """The answer has enough of it to know it by."""
+    text = await free.call("resource_post", command("true", "x" * 290, "y" * 4_000, "z"))
+    assert result(text)["spec"]["command"] == ["true", "x" * 290, "yyyyyy…"]
 
 
 async def test_a_workload_stands_for_its_newest_running_pod(workbench: MakeWorkbench, cluster: EmbeddedCluster) -> None:
@@ -466,6 +485,13 @@ async def test_an_eviction_may_be_tried_only(free: Workbench, arguments: dict[st
 async def test_a_bad_eviction_is_told(free: Workbench, body: dict[str, Any], says: str) -> None:
     """What an eviction does not take is refused, because it was meant to do something."""
     assert says in await free.failure("resource_post", {**evict(), "body": body})
+    assert not execs(free)
+
+
+async def test_another_pod_of_the_same_name_is_not_evicted(free: Workbench) -> None:
+    """The caller's own precondition goes before the one that is always sent."""
+    text = await free.failure("resource_post", evict(preconditions={"uid": "another"}))
+    assert text.startswith("Not evicted: pod demo/web is not the same any more (")
     assert not execs(free)
 
 
