@@ -43,8 +43,9 @@ coverage: venv ## Run the quick tests and report what they did not reach (htmlco
 	$(BIN)/pytest -n $(JOBS) -m "$(QUICK)" --cov --cov-report=term --cov-report=html $(ARGS)
 
 .PHONY: bench
-bench: venv ## Measure the gateway beside its floor, on a real API server; ARGS="--rounds 5"
+bench: venv ## Measure the gateway beside its floor, and before 300 clusters; ARGS="--rounds 5"
 	$(BIN)/python -m tests.bench.run $(ARGS)
+	$(BIN)/python -m tests.bench.clusters
 
 .PHONY: serve
 serve: venv ## Run the gateway with CONFIG=config/gateway.yaml
