@@ -9,7 +9,7 @@ from gateway.errors import Unauthenticated
 MAX_TOKEN: Final = 16 * 1024
 """Bytes of the longest token."""
 
-_B68TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*").fullmatch
+_B64TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*").fullmatch
 
 
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -23,16 +23,16 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
         raise Unauthenticated("missing", "")
     if len(values) > 1:
         message = "More than one Authorization header. Send exactly one."
-        raise Unauthenticated("malformed", message)
+        raise Unauthenticated("header", message)
     scheme, _, token = values[0].strip().partition(b" ")
     if scheme.lower() != b"bearer":
         message = "The Authorization scheme must be Bearer."
-        raise Unauthenticated("malformed", message)
+        raise Unauthenticated("header", message)
     token = token.strip()
     if len(token) > MAX_TOKEN:
         message = f"The token is longer than {MAX_TOKEN // 1024} KiB. Ask for one with fewer claims."
         raise Unauthenticated("too_large", message)
-    if not _B68TOKEN(token):
+    if not _B64TOKEN(token):
         message = "The Authorization header holds no token."
-        raise Unauthenticated("malformed", message)
+        raise Unauthenticated("header", message)
     return token.decode("ascii")

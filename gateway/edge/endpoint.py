@@ -61,6 +61,7 @@ class McpEndpoint:
         managers: Managers,
         origins: Origins,
         metrics: Metrics,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         """Stand in front of `other`."""
         self._other = other
@@ -69,6 +70,7 @@ class McpEndpoint:
         self._managers = managers
         self._origins = origins
         self._metrics = metrics
+        self._body_seconds = body_seconds
         self._streams: set[asyncio.Task[None]] = set()
         self._apart: dict[tuple[ClusterKey, str, str, str, str | int | None], Exchange] = {}
 
@@ -83,10 +85,11 @@ class McpEndpoint:
         for name, value in scope["headers"]:
             headers.setdefault(name, value)
         origin = headers.get(b"origin", b"").decode("latin-1")
-        send = _with_headers(send, _answer_headers(request_id, origin))
+        is_allowed = self._origins.origin_is_allowed(origin)
+        send = _with_headers(send, _answer_headers(request_id, origin if is_allowed else ""))
         if not self._origins.host_is_allowed(headers.get(b"host", b"").decode("latin-1")):
             await answer(send, 403, b"This Host is not served here: see listen.allowedHosts.\n")
-        elif not self._origins.origin_is_allowed(origin):
+        elif not is_allowed:
             await answer(send, 403, b"This Origin is not allowed: see listen.allowedOrigins.\n")
         elif origin and scope["method"] == "OPTIONS":
             await answer(send, 204, b"", headers=_CORS)
@@ -133,11 +136,12 @@ class McpEndpoint:
 
     async def _post(self, scope: Scope, receive: Receive, send: Send, version: str, session_id: str) -> None:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(self._body_seconds):
                 body = await _read_body(receive)
         except TimeoutError:
-            late = b"The request's body did not arrive in time.\n"
-            await answer(send, 408, late, headers=[(b"connection", b"close")])
+            await answer(send, 408, b"The request's body did not arrive in time.\n")
+            return
+        except ConnectionResetError:
             return
         if body is None:
             await answer(send, 413, f"The request is larger than {MAX_BODY // 2**20} MiB.\n".encode())
@@ -220,12 +224,13 @@ def _passed_on(
 
 
 async def _read_body(receive: Receive) -> bytes | None:
+    """Return the whole body, None where it is too large; raises ConnectionResetError where its end never comes."""
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return b"".join(parts)
+            raise ConnectionResetError
         part = message.get("body", b"")
         size += len(part)
         if size > MAX_BODY:

@@ -32,7 +32,7 @@ async def unauthenticated(send: Send, error: Unauthenticated) -> None:
         code = "missing_token"
     else:
         text = error.message
-        code = "invalid_request" if error.reason == "malformed" else "invalid_token"
+        code = "invalid_request" if error.reason == "header" else "invalid_token"
         described = "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)
         challenge = f'Bearer realm="{REALM}", error="{code}", error_description="{described}"'
     body = orjson.dumps({"error": code, "error_description": text})

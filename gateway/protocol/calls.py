@@ -93,14 +93,16 @@ class Calls:
             names = ", ".join(tool.name for tool in self.offered(caller))
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool. This cluster has: {names}.")
         started = time.perf_counter()
-        outcome = "ok"
+        outcome = "cancelled"
         try:
             await self._access.admit(caller, tool.rate)
             arguments = _checked(tool, params.arguments)
             answers = answers_so_far(context, params.input_responses, params.request_state)
             for _ in range(_MOST_QUESTIONS):
                 try:
-                    return _result(await self._run(context, tool, arguments, answers))
+                    text = await self._run(context, tool, arguments, answers)
+                    outcome = "ok"
+                    return _result(text)
                 except AnswerNeeded as needed:
                     if is_modern(context):
                         outcome = "asked"
