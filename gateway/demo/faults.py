@@ -12,7 +12,7 @@ from typing import Literal
 import orjson
 
 from gateway.demo.route import route
-from gateway.demo.wire import PLAIN, Answer, Call, StatusError
+from gateway.demo.wire import PLAIN, Answer, Call, Obj, StatusError, bad_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,24 @@ class HugeList:
     size: int = 200 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An admission webhook looks at writes: it denies them with a message, or does not support dry runs, or both."""
+
+    name: str
+    denies: str = ""
+    code: int = 403
+    supports_dry_run: bool = True
+
+    def refusal(self, call: Call) -> Answer | None:
+        """Return the refusal of a call, None where the webhook lets it pass."""
+        if "dryRun" in call.query and not self.supports_dry_run:
+            return bad_request(f'admission webhook "{self.name}" does not support dry run').answer()
+        if self.denies:
+            return StatusError(self.code, f'admission webhook "{self.name}" denied the request: {self.denies}').answer()
+        return None
+
+
 Fault = (
     Refuse
     | Hang
@@ -126,7 +144,10 @@ Fault = (
     | BrokenService
     | ExpiredCertificate
     | HugeList
+    | Webhook
 )
+
+_WRITES = {"create", "update", "patch", "delete"}
 
 
 @dataclass(slots=True)
@@ -158,35 +179,43 @@ class Active:
             return False
         if isinstance(self.fault, HugeList) and route(call).verb != "list":
             return False
+        if isinstance(self.fault, Webhook) and route(call).verb not in _WRITES:
+            return False
         if not any(fnmatchcase(call.path, pattern) for pattern in self.paths):
             return False
         return not self.verbs or route(call).verb in self.verbs
 
 
 def huge_list(call: Call, size: int) -> Iterator[bytes]:
-    """Yield a list of ConfigMaps of about this many bytes, 64 KiB at a time."""
-    where = route(call)
-    yield b'{"kind":"ConfigMapList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":['
-    filler = "x" * 65000
+    """Yield a list of ConfigMaps, or a Table of them, of about this many bytes, 64 KiB at a time."""
+    table = "as=Table" in call.header("accept")
+    kind, version = ("Table", "meta.k8s.io/v1") if table else ("ConfigMapList", "v1")
+    columns = '"columnDefinitions":[{"name":"Name","type":"string","format":"name","description":"","priority":0}],'
+    head = f'{{"kind":"{kind}","apiVersion":"{version}","metadata":{{"resourceVersion":"1"}},'
+    yield f'{head}{columns}"rows":['.encode() if table else f'{head}"items":['.encode()
     sent = index = 0
     while sent < size:
-        item = orjson.dumps(
-            {
-                "metadata": {
-                    "name": f"huge-{index:06}",
-                    "namespace": where.namespace or "default",
-                    "uid": f"00000000-0000-4000-8000-{index:012}",
-                    "resourceVersion": "1",
-                    "creationTimestamp": "2026-01-01T00:00:00Z",
-                },
-                "data": {"filler": filler},
-            }
-        )
+        item = orjson.dumps(_huge_item(index, route(call).namespace or "default", table=table))
         chunk = b"," + item if index else item
         yield chunk
         sent += len(chunk)
         index += 1
     yield b"]}"
+
+
+def _huge_item(index: int, namespace: str, *, table: bool) -> Obj:
+    filler = {"filler": "x" * 65_000}
+    metadata: Obj = {
+        "name": f"huge-{index:06}",
+        "namespace": namespace,
+        "uid": f"00000000-0000-4000-8000-{index:012}",
+        "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    if not table:
+        return {"metadata": metadata, "data": filler}
+    shown = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    return {"cells": [metadata["name"]], "object": {**shown, "metadata": {**metadata, "annotations": filler}}}
 
 
 def answer_of(reply: Reply) -> Answer:

@@ -34,6 +34,7 @@ from gateway.demo.faults import (
     Reset,
     Slow,
     Truncate,
+    Webhook,
     answer_of,
     huge_list,
 )
@@ -314,6 +315,10 @@ class EmbeddedCluster:
                     return answer_of(fault)
                 case ExpireContinue():
                     return expired_continue(call).answer()
+                case Webhook():
+                    refused = fault.refusal(call)
+                    if refused is not None:
+                        return refused
                 case HugeList(size=size):
                     return Answer(200, _each(huge_list(call, size)))
                 case _:

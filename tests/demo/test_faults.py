@@ -166,12 +166,32 @@ async def test_a_certificate_can_be_over(cluster: EmbeddedCluster, client: aioht
     assert (await _get(client, url("/version")))[0] == 200
 
 
+async def test_a_webhook_refuses_writes(cluster: EmbeddedCluster, client: aiohttp.ClientSession, url: Url) -> None:
+    """A webhook denies writes in its own words, or only their dry runs; reading is none of its business."""
+    path = url("/api/v1/namespaces/demo/configmaps")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    with cluster.fault(faults.Webhook("policy.example", denies="no ConfigMaps on a Friday")):
+        async with client.post(path, json=body) as answer:
+            denied = (answer.status, (await answer.json())["message"])
+        assert (await _get(client, path))[0] == 200
+    with cluster.fault(faults.Webhook("old.example", supports_dry_run=False)):
+        async with client.post(f"{path}?dryRun=All", json=body) as answer:
+            dry = (answer.status, (await answer.json())["message"])
+        async with client.post(path, json=body) as answer:
+            assert answer.status == 201
+    assert denied == (403, 'admission webhook "policy.example" denied the request: no ConfigMaps on a Friday')
+    assert dry == (400, 'admission webhook "old.example" does not support dry run')
+
+
 async def test_a_huge_list_is_streamed(cluster: EmbeddedCluster, client: aiohttp.ClientSession, url: Url) -> None:
     """HugeList is a valid list of about the size asked for, which nobody has to hold; leaving in the middle is fine."""
     with cluster.fault(faults.HugeList(1 << 20)):
         body = (await _get(client, url("/api/v1/configmaps")))[1]
         assert abs(len(body) - (1 << 20)) < 1 << 17
         assert orjson.loads(body)["kind"] == "ConfigMapList"
+        table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        async with client.get(url("/api/v1/configmaps"), headers=table) as answer:
+            assert orjson.loads(await answer.read())["rows"][0]["cells"] == ["huge-000000"]
     with cluster.fault(faults.HugeList(200 << 20)):
         async with client.get(url("/api/v1/configmaps")) as answer:
             assert len(await answer.content.readexactly(1 << 16)) == 1 << 16
