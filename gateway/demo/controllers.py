@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway.demo import defaults, kubelet
+from gateway.demo import defaults, endpoints, kubelet
 from gateway.demo.builder import Event, owned_by, suffix
 from gateway.demo.kubelet import PODS, say
 from gateway.demo.state import State
@@ -36,7 +36,8 @@ def replica_set_written(state: State, item: Obj) -> None:
 
 
 def pod_changed(state: State, pod: Obj) -> None:
-    """Let the owner of a pod that changed, or is gone, look again."""
+    """Let services and the owner of a pod that changed, or is gone, look again."""
+    endpoints.refresh(state, pod["metadata"]["namespace"])
     owner = _controller(pod)
     if owner and owner["kind"] == "ReplicaSet":
         namespace, name = pod["metadata"]["namespace"], owner["name"]
@@ -70,6 +71,8 @@ def _fill(state: State, namespace: str, name: str) -> None:
         state.store.remove(PODS, namespace, pod["metadata"]["name"])
         words = f"Deleted pod: {pod['metadata']['name']}"
         say(state, replica_set, Event("Normal", "SuccessfulDelete", words, "replicaset-controller", _NOW))
+    if pods[wanted:]:
+        endpoints.refresh(state, namespace)
     pods = pods[:wanted]
     ready = sum(map(_ready, pods))
     counts = {"fullyLabeledReplicas": len(pods), "readyReplicas": ready, "availableReplicas": ready}

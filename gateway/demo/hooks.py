@@ -1,6 +1,6 @@
 """The boundary of what follows from a write: the small part of the controllers' work that readers wait for."""
 
-from gateway.demo import controllers, crds, kubelet
+from gateway.demo import controllers, crds, endpoints, kubelet
 from gateway.demo.bootstrap import service_account
 from gateway.demo.discovery import Resource
 from gateway.demo.state import State
@@ -19,6 +19,8 @@ def written(state: State, resource: Resource, item: Obj) -> None:
         controllers.replica_set_written(state, item)
     elif resource.key == kubelet.PODS and not (item.get("status") or {}).get("conditions"):
         kubelet.created(state, item, controllers.pod_changed)
+    elif resource.key == endpoints.SERVICES:
+        endpoints.refresh(state, item["metadata"]["namespace"])
     elif resource.key == ("", "configmaps"):
         kubelet.settings_written(state, item, controllers.pod_changed)
     elif resource.key == ("", "namespaces"):

@@ -4,8 +4,9 @@ import uuid
 from datetime import timedelta
 
 from gateway.demo.bootstrap import NAMESPACES, namespace, service_account
-from gateway.demo.builder import Builder, suffix
+from gateway.demo.builder import Builder
 from gateway.demo.defaults import allocate
+from gateway.demo.endpoints import slice_of
 from gateway.demo.wire import Obj
 
 _DAY = timedelta(days=1)
@@ -159,7 +160,6 @@ def service(
     *,
     port: int = 80,
     headless: bool = False,
-    ready: bool = True,
     age: timedelta = 24 * _DAY,
 ) -> None:
     """Add a service, and the endpoints its selector has at this moment."""
@@ -168,56 +168,8 @@ def service(
     metadata = {"name": name, "namespace": namespace_name}
     item = build.add({"kind": "Service", "apiVersion": "v1", "metadata": metadata, "spec": spec}, age)
     allocate(item, sum(name.encode()))
-    pods = [
-        pod
-        for pod in build.items
-        if pod["kind"] == "Pod"
-        and pod["metadata"]["namespace"] == namespace_name
-        and selector.items() <= pod["metadata"]["labels"].items()
-        and pod["status"].get("podIP")
-    ]
-    endpoints = []
-    for pod in pods:
-        fine = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
-        target = {"kind": "Pod", "namespace": namespace_name, "name": pod["metadata"]["name"]}
-        endpoints.append(
-            {
-                "addresses": [pod["status"]["podIP"]],
-                "conditions": {"ready": fine and ready, "serving": fine and ready, "terminating": False},
-                "nodeName": pod["spec"]["nodeName"],
-                "targetRef": {**target, "uid": pod["metadata"]["uid"]},
-            }
-        )
-    labels = {
-        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-        "kubernetes.io/service-name": name,
-    }
-    build.add(
-        {
-            "kind": "EndpointSlice",
-            "apiVersion": "discovery.k8s.io/v1",
-            "metadata": {
-                "name": f"{name}-{suffix(name, 5)}",
-                "generateName": f"{name}-",
-                "namespace": namespace_name,
-                "labels": labels,
-                "ownerReferences": [
-                    {
-                        "apiVersion": "v1",
-                        "kind": "Service",
-                        "name": name,
-                        "uid": item["metadata"]["uid"],
-                        "controller": True,
-                        "blockOwnerDeletion": True,
-                    }
-                ],
-            },
-            "addressType": "IPv4",
-            "endpoints": endpoints,
-            "ports": [{"name": "main", "port": ports[0]["targetPort"], "protocol": "TCP"}] if endpoints else [],
-        },
-        age,
-    )
+    pods = [pod for pod in build.items if pod["kind"] == "Pod" and pod["metadata"]["namespace"] == namespace_name]
+    build.add(slice_of(item, pods), age)
 
 
 def claim(build: Builder, namespace_name: str, name: str, spec: Obj, *, volume: str = "", age: timedelta) -> Obj:

@@ -94,7 +94,7 @@ def _east(build: Builder) -> None:
     probe = "Readiness probe failed: HTTP probe failed with statuscode: 503"
     failing = [stories.unready("catalog", catalog["image"], probe, CATALOG, age=3 * _HOUR) for _ in range(2)]
     deployment(build, deployment_manifest("shop", "catalog", catalog, 2), failing, age=3 * _HOUR)
-    service(build, "shop", "catalog", {"app.kubernetes.io/name": "catalog"}, ready=False)
+    service(build, "shop", "catalog", {"app.kubernetes.io/name": "catalog"})
 
     _steady(build, "promotions", "0.7.2", 1)
     service(build, "shop", "promo", {"app.kubernetes.io/name": "promotion"}, age=2 * _DAY)
@@ -121,7 +121,7 @@ def _west(build: Builder) -> None:
     )
     pending = stories.unschedulable(words, age=5 * _HOUR)
     deployment(build, deployment_manifest("shop", "search", search, 1), [pending], age=5 * _HOUR)
-    service(build, "shop", "search", {"app.kubernetes.io/name": "search"}, ready=False)
+    service(build, "shop", "search", {"app.kubernetes.io/name": "search"})
 
     resizer = container(
         "image-resizer", f"{_REGISTRY}/image-resizer:4.4.0", resources={"limits": {"cpu": "500m", "memory": "64Mi"}}

@@ -118,6 +118,21 @@ async def test_what_was_missing_can_be_given(east: EmbeddedCluster) -> None:
         await _watched(east, f"/apis/apps/v1/namespaces/shop/deployments/{name}", lambda _, s: s.get("readyReplicas"))
 
 
+async def test_a_service_finds_what_it_selects(east: EmbeddedCluster) -> None:
+    """Mending a selector gives a service its endpoints."""
+    query = "labelSelector=kubernetes.io/service-name%3Dpromo"
+    path = f"/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?{query}"
+    assert (await _get(east, path))["items"][0]["endpoints"] == []
+    selector = "{app.kubernetes.io/name: promotions}"
+    ports = "[{name: main, port: 80, targetPort: 8080}]"
+    await east.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: promo, namespace: shop}\n"
+        f"spec: {{selector: {selector}, ports: {ports}}}\n"
+    )
+    (found,) = (await _get(east, path))["items"]
+    assert [end["conditions"]["ready"] for end in found["endpoints"]] == [True]
+
+
 async def test_a_deleted_pod_is_replaced(east: EmbeddedCluster) -> None:
     """A ReplicaSet makes a new pod for one that was deleted."""
     before = await _get(east, "/api/v1/namespaces/shop/pods?labelSelector=app.kubernetes.io/name%3Dcart")
