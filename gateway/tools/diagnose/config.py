@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.tools.diagnose.facts import CONFIG_MAPS, PODS, Facts, Obj, Ref, containers, dig, live_pods
+from gateway.tools.diagnose.logs import plain
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Step, change, listed, quoted, read
 
 _WAITS: Final = frozenset(
@@ -26,7 +27,7 @@ class _Said:
 def _said(facts: Facts) -> Iterator[_Said]:
     for ref, pod in live_pods(facts):
         for container in containers(ref, pod):
-            message = container.waiting_message or str(container.ended.get("message") or "")
+            message = plain(str(container.ended.get("message") or container.waiting_message))
             if container.waiting in _WAITS and message:
                 source = f"status of {ref}, {container.word}"
                 yield _Said(ref, pod, message, Evidence(source, f"{container.waiting}: {message}"))

@@ -20,8 +20,8 @@ from gateway.tools.diagnose.facts import (
     live_pods,
     when,
 )
-from gateway.tools.diagnose.logs import decisive, loudest
-from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Severity, Step, change, read, read_log
+from gateway.tools.diagnose.logs import decisive, loudest, plain
+from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Severity, Step, change, diagnose, read, read_log
 
 _RECENT: Final = timedelta(hours=1)
 """A container that restarted longer ago and runs since is not in trouble."""
@@ -51,14 +51,15 @@ _NO_FILE: Final = re.compile(
     re.IGNORECASE,
 ).search
 _NO_PEER: Final = re.compile(
-    r"connection refused|ECONNREFUSED|no such host|name or service not known|could not translate host|ENOTFOUND|"
+    r".*(connection refused|ECONNREFUSED)|no such host|name or service not known|could not translate host|ENOTFOUND|"
     r"bad address|no route to host|connection timed out|i/o timeout|temporary failure in name resolution|"
     r"could not connect|can't connect",
     re.IGNORECASE,
 ).search
 _PEER: Final = re.compile(r"\b((?:[a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z][a-z0-9-]*|\d+\.\d+\.\d+\.\d+):(\d{2,5})\b")
 _HOST: Final = re.compile(
-    r"(?:lookup|resolve|address|host|ENOTFOUND|to) [\"']?(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)", re.IGNORECASE
+    r"(?:lookup|resolve|address|host|ENOTFOUND|to) [\"'(]?(?!remote|host)(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)",
+    re.IGNORECASE,
 ).search
 _IN_USE: Final = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE).search
 _NO_SPACE: Final = re.compile(r"no space left on device|ENOSPC|disk quota exceeded", re.IGNORECASE).search
@@ -92,7 +93,7 @@ def _is_troubled(facts: Facts, container: Container) -> bool:
     code = int(ended.get("exitCode") or 0)
     if dig(container.status, "state", "terminated"):
         over = dig(container.pod, "status", "phase") == "Succeeded" or (container.init and not code)
-        return not over and (bool(code) or ended.get("reason") == "OOMKilled")
+        return not over and (bool(code) or ended.get("reason") == "OOMKilled" or container.restarts > 1)
     return bool(code) and facts.age(ended.get("finishedAt")) < _RECENT
 
 
@@ -110,7 +111,7 @@ def _status(facts: Facts, container: Container) -> Evidence:
     parts = [f"exit code {ended.get('exitCode', '?')}"] if ended else []
     parts += [str(ended[key]) for key in ("reason",) if ended.get(key)]
     if ended.get("message"):
-        parts.append(str(ended["message"])[:300])
+        parts.append(plain(str(ended["message"]))[:300])
     if container.restarts:
         parts.append(f"{container.restarts} restarts")
     if when(ended.get("finishedAt")):
@@ -266,9 +267,9 @@ def _no_peer(facts: Facts, container: Container) -> Found | None:
         return None
     said = _NO_PEER(line)
     peer, because = _peer(facts, container, line)
-    cause = f"ends because it can't reach {peer or 'what it depends on'}: {said[0] if said else ''}"
-    step = Step("diagnose", {"resource": "service", "name": because[0].name, "namespace": because[0].namespace})
-    return _found(facts, container, cause, step if because else _log_step(container), because=because)
+    cause = f"ends because it can't reach {peer or 'what it depends on'}: {said[1] or said[0] if said else ''}"
+    step = diagnose(because[0]) if because else _log_step(container)
+    return _found(facts, container, cause, step, because=because)
 
 
 def _peer(facts: Facts, container: Container, line: str) -> tuple[str, tuple[Ref, ...]]:
@@ -303,8 +304,10 @@ def _not_created(facts: Facts, container: Container) -> Found | None:
         container.ended.get("reason") not in {"StartError", "ContainerCannotRun"}
     ):
         return None
-    said = str(container.ended.get("message") or container.waiting_message)[-200:]
-    return _found(facts, container, f"can't be started: {said}", read(container.ref))
+    said = plain(str(container.ended.get("message") or container.waiting_message))[:200]
+    # What the family of configuration makes of the same words says more.
+    because = (facts.owner(container.ref),)
+    return _found(facts, container, f"can't be started: {said}", read(container.ref), because=because)
 
 
 def _finishes(facts: Facts, container: Container) -> Found | None:

@@ -14,10 +14,14 @@ _LOUD: Final = re.compile(
 ).search
 _ERROR: Final = re.compile(r"panic|fatal|\berror\b|exception", re.IGNORECASE).search
 _QUIET: Final = re.compile(r'"?level"?[=:] ?"?(info|debug|trace)|\b(INFO|DEBUG)\b').search
+_LAYERS: Final = re.compile(
+    r"(rpc error: code = \w+ desc = )|(failed to create (containerd|shim) task|OCI runtime create failed|"
+    r"runc create failed|unable to start container process|error during container init): "
+).sub
 _FRAMES: Final = re.compile(r"^\s+(at |File |/|\^|\.\.\. )|^goroutine |^\t").match
 _SECRET: Final = re.compile(
     r"(?P<url>://[^\s:/@]*:)[^\s/@]+(?=@)|"
-    r"(?P<name>\b(?:\w*(?:password|passwd|secret|token|api_?key))\b[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]+|"
+    r"(?P<name>(?<![\w/.-])(?:\w*(?:password|passwd|secret|token|api_?key))\b[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]+|"
     r"(?P<bearer>\bbearer )\S+",
     re.IGNORECASE,
 )
@@ -34,6 +38,11 @@ def decisive(lines: Sequence[str]) -> tuple[str, ...]:
 def loudest(lines: Sequence[str]) -> str:
     """Return the one line to put into a sentence: the first that calls itself an error, or else the last."""
     return next((line for line in lines if _ERROR(line)), lines[-1] if lines else "")
+
+
+def plain(message: str) -> str:
+    """Return what a container runtime says without the names of the layers it came through."""
+    return _LAYERS("", message)
 
 
 def masked(text: str) -> str:

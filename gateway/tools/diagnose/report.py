@@ -10,6 +10,7 @@ from gateway.tools.diagnose.gather import SECONDS, Gathered
 from gateway.tools.diagnose.judge import Finding
 from gateway.tools.diagnose.logs import masked
 from gateway.tools.diagnose.rules import Step
+from gateway.tools.diagnose.state import is_whole
 from gateway.tools.shaping import as_json
 
 BYTES: Final = 6 * 1024
@@ -41,7 +42,8 @@ def headline(facts: Facts, findings: tuple[Finding, ...], state: str) -> str:
         return f"{faults[0].cause}{also}"
     unsure = " in what could be read" if facts.unread else ""
     noted = f"; note: {notices[0].cause}" if notices else ""
-    return f"{state or scope(facts.target)} · nothing is wrong{unsure}{noted}"
+    verdict = "nothing is wrong" if is_whole(facts) else "not all of it is ready yet, but no fault was found"
+    return f"{state or scope(facts.target)} · {verdict}{unsure}{noted}"
 
 
 def scope(target: Ref) -> str:

@@ -24,6 +24,10 @@ _PATIENCE: Final = timedelta(minutes=2)
 """How long a rollout may go on before missing pods mean something by themselves."""
 
 
+_GOING_ON: Final = frozenset({"ReplicaSetUpdated", "NewReplicaSetCreated", "FoundNewReplicaSet"})
+"""Reasons of the condition Progressing while a rollout is within its deadline."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Workload:
     """A workload and how many pods it wants and has."""
@@ -126,7 +130,8 @@ def _short(facts: Facts, work: _Workload) -> Found | None:
         for each in work.status.get("conditions") or ()
     ]
     last = max((moment for moment in changed if moment), default=when(dig(work.item, "metadata", "creationTimestamp")))
-    if work.ready >= work.wanted or (last and facts.now - last < _PATIENCE):
+    going = (condition(work.item, "Progressing") or {}).get("reason") in _GOING_ON
+    if work.ready >= work.wanted or going or (last and facts.now - last < _PATIENCE):
         return None
     cause = f"{work.ref} has {work.ready} of {work.wanted} pods ready"
     severity: Severity = "critical" if not work.ready else "warning"
@@ -167,7 +172,7 @@ def _stuck(facts: Facts, leaving: _Leaving) -> Found | None:
 
 def _grace(item: Obj) -> timedelta:
     # The API server sets deletionTimestamp to the end of the grace period already.
-    return timedelta(seconds=0 if dig(item, "metadata", "deletionGracePeriodSeconds") else 30)
+    return timedelta(seconds=0 if "deletionGracePeriodSeconds" in item["metadata"] else 30)
 
 
 FAMILIES: Final = (

@@ -192,7 +192,7 @@ FAMILIES: Final = (
                 f"{_SAYS}`volume node affinity conflict`.",
                 "Let the pod run where its volume is.",
                 _by_words(
-                    "volume node affinity conflict",
+                    "volume node affinity conflict|didn't match PersistentVolume's node affinity",
                     "its volume lies in another zone or on another node (volume node affinity conflict)",
                     "let the pod template allow the volume's zone, or move the data to a new claim",
                 ),

@@ -55,6 +55,18 @@ def state_of(facts: Facts) -> str:
     return f"{ref}: {said}" if said else ""
 
 
+def is_whole(facts: Facts) -> bool:
+    """Whether the target, if it is a workload or a pod, is as it is meant to be by now."""
+    ref, item = facts.target, facts.objects.get(facts.target)
+    status = dig(item, "status", default={})
+    if ref.resource in {DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS}:
+        wanted = dig(item, "spec", "replicas", default=1)
+        return bool(status.get("readyReplicas", 0) >= wanted and status.get("updatedReplicas", wanted) >= wanted)
+    if ref.resource == DAEMON_SETS:
+        return bool(status.get("numberReady", 0) >= status.get("desiredNumberScheduled", 0))
+    return ref.resource != PODS or status.get("phase") == "Succeeded" or bool(condition(item, "Ready"))
+
+
 def last_change(facts: Facts) -> str:
     """Return what the last rollout of the deployment in question changed, as long as its old revision is kept."""
     deployments = [facts.target, *(facts.owner(ref) for ref, _ in facts.all(PODS))]

@@ -212,6 +212,13 @@ FAMILIES: Final = (
                 _lost,
             ),
             Rule(
+                "storage-unfit",
+                "The free volumes of its class don't fit.",
+                "Access modes and sizes of the available volumes are compared.",
+                "Ask for what they offer.",
+                _mode,
+            ),
+            Rule(
                 "storage-class-missing",
                 "The storage class does not exist.",
                 "The claim is Pending and an event says so, or the class is not in the list.",
@@ -225,13 +232,6 @@ FAMILIES: Final = (
                 "Nothing; look at the pod if it is not placed.",
                 _waits_for_pod,
                 "notice",
-            ),
-            Rule(
-                "storage-unfit",
-                "The free volumes of its class don't fit.",
-                "Access modes and sizes of the available volumes are compared.",
-                "Ask for what they offer.",
-                _mode,
             ),
             Rule(
                 "storage-no-class",
