@@ -247,14 +247,14 @@ class ClusterSession:
             stack.enter_context(self._access.watches.place(self.principal))
             try:
                 async with self._lease.gate.entered():
-                    events = await stack.enter_async_context(
+                    watch = await stack.enter_async_context(
                         opened(self._lease.server, outgoing.target, self._caller.token, accept=request.accept)
                     )
             except ApiError as error:
                 outgoing.status = error.status
                 raise
-            outgoing.status = WATCHING
-            yield events
+            outgoing.status, outgoing.audit_id = WATCHING, watch.audit_id
+            yield watch.events
 
     @asynccontextmanager
     async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator[_Outgoing]:

@@ -61,21 +61,31 @@ Events = AsyncIterator[Event]
 Watched = Callable[[str], AbstractAsyncContextManager[Events]]
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """An open watch: its events, which end when the API server ends it, and the API server's own audit id."""
+
+    events: Events
+    audit_id: str
+
+
 @asynccontextmanager
-async def opened(server: ApiServer, target: str, token: BearerToken, *, accept: str) -> AsyncIterator[Events]:
-    """Open one watch, by its escaped path and query. Its events end when the API server ends it.
+async def opened(
+    server: ApiServer, target: str, token: BearerToken, *, accept: str, idle: float = IDLE
+) -> AsyncIterator[Watch]:
+    """Open one watch, by its escaped path and query; it is taken for dead after `idle` seconds without a byte.
 
     Raises:
         ApiError: The API server refuses it; or, inside, ends it for a reason: Expired, where it is too far behind.
         Unreachable: There was no answer; or, inside, the connection broke.
         TooLarge: Inside, at an event over 4 MiB.
     """
-    async with server.streamed(target, token, accept=accept, idle=IDLE) as response:
+    async with server.streamed(target, token, accept=accept, idle=idle) as response:
+        headers = {name.lower(): value for name, value in response.headers.items()}
         if response.status != 200:  # noqa: PLR2004  # RFC 9110, section 15.3.1
-            headers = {name.lower(): value for name, value in response.headers.items()}
             raise error_from(response.status, headers, await read_body(response, _REFUSAL))
         async with aclosing(_events(response)) as events:
-            yield events
+            yield Watch(events, headers.get("audit-id", ""))
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[Event, None]:

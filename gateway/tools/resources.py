@@ -13,8 +13,8 @@ import orjson
 from gateway.access.session import ClusterSession
 from gateway.discovery.catalog import Catalog
 from gateway.discovery.resolve import by_resource
-from gateway.errors import BadArgument, GatewayError, NotOffered
-from gateway.kube.errors import Expired, InvalidToken
+from gateway.errors import BadArgument, ClusterUnavailable, GatewayError, NotOffered
+from gateway.kube.errors import Expired, InvalidToken, Throttled
 from gateway.kube.request import JSON, METADATA_LIST, Request, by_name
 from gateway.kube.types import ResourceType
 from gateway.kube.uris import CLUSTERED, NAMESPACED, joined, split
@@ -192,11 +192,11 @@ async def names_of(session: ClusterSession, kind: ResourceType, namespace: str) 
 async def page(session: ClusterSession, cursor: str) -> Page:
     """Return one page of all that can be listed and read, kind by kind in the server's order.
 
-    Kinds that the token may not list, or whose API server does not answer, are left out.
+    Kinds that the token may not list, or whose own API server fails, are left out.
 
     Raises:
         BadArgument: The cursor is of another listing.
-        GatewayError: Nothing can be listed at all.
+        GatewayError: The cluster can't be asked, or the page has lapsed.
     """
     steps = await _steps(session, await session.catalog())
     start, following = _start(steps, cursor)
@@ -245,7 +245,7 @@ async def _some(
     request = _request("list", Target(kind, namespace, ""), accept=METADATA_LIST, **query)
     try:
         document = await parse((await session.request(request, kind)).body)
-    except (InvalidToken, Expired):
+    except (ClusterUnavailable, Expired, InvalidToken, Throttled):
         raise
     except GatewayError:
         return (), ""
