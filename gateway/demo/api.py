@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from gateway.demo import deletes, metrics, reads, reviews, writes
+from gateway.demo import deletes, metrics, patching, reads, reviews, writes
 from gateway.demo.discovery import AGGREGATED, Document, Resource
 from gateway.demo.exec import check, container_of, further_check, not_running
 from gateway.demo.identity import ISSUER
@@ -236,7 +236,7 @@ async def _object(state: State, resource: Resource, asked: Route, call: Call) ->
         case "update" if asked.depth > 1:
             return writes.update(state, resource, asked, call)
         case "patch" if asked.depth > 1:
-            return writes.patch(state, resource, asked, call)
+            return patching.patch(state, resource, asked, call)
         case "delete":
             return deletes.delete(state, resource, asked, call)
         case "deletecollection":

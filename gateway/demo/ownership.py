@@ -5,14 +5,13 @@ fields is a set of paths; a path is a tuple of FieldsV1 elements (f:name, k:{...
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from gateway.demo.discovery import Resource
-from gateway.demo.schema import Path, Type, fields, list_key, path_text, pieces
+from gateway.demo.fieldsets import Fields, compare, fields_of, given_up, merged, skeleton, without
+from gateway.demo.schema import Path, Type, of_resource, path_text
+from gateway.demo.store import timestamp
 from gateway.demo.wire import Obj, StatusError
-
-Fields = frozenset[Path]
 
 _NOT_OWNED = frozenset(
     {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
@@ -122,128 +121,6 @@ def write_managers(managers: Managers) -> list[Obj]:
     return listed
 
 
-def fields_of(kind: Type, value: Any, path: Path = ()) -> set[Path]:
-    """Return the fields a configuration speaks of."""
-    parts = pieces(kind, value)
-    if parts is None:
-        return {path}
-    named = fields(kind)
-    found: set[Path] = set()
-    for element, inner_kind, inner in parts:
-        here = (*path, element)
-        found |= fields_of(inner_kind, inner, here)
-        whole = inner is None or inner == {} or named is None or element[2:] not in named
-        if not element.startswith("f:") or whole:
-            found.add(here)
-    return found
-
-
-_MISSING = object()
-
-
-@dataclass(slots=True)
-class Comparison:
-    """How two states of an object differ, by path."""
-
-    added: set[Path] = field(default_factory=set)
-    modified: set[Path] = field(default_factory=set)
-    removed: set[Path] = field(default_factory=set)
-
-
-def compare(kind: Type, before: Any, after: Any) -> Comparison:
-    """Compare two states of an object."""
-    result = Comparison()
-    _compare(kind, before, after, (), result)
-    return result
-
-
-def _compare(kind: Type, before: Any, after: Any, path: Path, result: Comparison) -> None:
-    old, new = _parts(kind, before), _parts(kind, after)
-    if old is None or new is None:
-        if before is _MISSING:
-            result.added.add(path)
-        elif after is _MISSING:
-            result.removed.add(path)
-        elif before != after:
-            result.modified.add(path)
-        return
-    for element in {**old, **new}:
-        inner = (new.get(element) or old[element])[0]
-        was, now = (side[element][1] if element in side else _MISSING for side in (old, new))
-        _compare(inner, was, now, (*path, element), result)
-    if before is _MISSING:
-        result.added.add(path)
-    elif after is _MISSING:
-        result.removed.add(path)
-
-
-def _parts(kind: Type, value: Any) -> dict[str, tuple[Type, Any]] | None:
-    if value is _MISSING or value is None:
-        return {}
-    parts = pieces(kind, value)
-    return None if parts is None else {element: (inner_kind, inner) for element, inner_kind, inner in parts}
-
-
-def merged(kind: Type, live: Any, applied: Any) -> Any:
-    """Return what is live with an applied configuration laid over it."""
-    if live is None or applied is None or pieces(kind, live) is None or pieces(kind, applied) is None:
-        return applied
-    if isinstance(applied, dict) and isinstance(live, dict):
-        kinds = {
-            element[2:]: inner for element, inner, _ in [*(pieces(kind, live) or ()), *(pieces(kind, applied) or ())]
-        }
-        return {
-            name: merged(kinds[name], live.get(name), applied[name]) if name in applied else live[name]
-            for name in {**live, **applied}
-        }
-    if isinstance(applied, list) and isinstance(live, list) and isinstance(kind, dict):
-        return _merged_list(kind, live, applied)
-    return applied
-
-
-def _merged_list(kind: dict[str, Any], live: list[Any], applied: list[Any]) -> list[Any]:
-    old = {list_key(kind, item): item for item in live}
-    new = {list_key(kind, item): item for item in applied}
-    waiting, out = list(new), []
-    for element, item in old.items():
-        if element not in new:
-            out.append(item)
-            continue
-        while waiting and element in waiting:
-            first = waiting.pop(0)
-            out.append(merged(kind["i"], old.get(first), new[first]))
-    return [*out, *(new[element] for element in waiting)]
-
-
-def _without(kind: Type, value: Any, path: Path, gone: set[Path]) -> Any:
-    parts = pieces(kind, value)
-    if parts is None:
-        return value
-    if isinstance(value, dict):
-        return {
-            element[2:]: _without(inner_kind, inner, (*path, element), gone)
-            for element, inner_kind, inner in parts
-            if (*path, element) not in gone
-        }
-    return [
-        _without(inner_kind, inner, (*path, element), gone)
-        for element, inner_kind, inner in parts
-        if (*path, element) not in gone
-    ]
-
-
-def _given_up(last: Fields, kept: Iterable[Fields]) -> set[Path]:
-    """Return what an applier no longer speaks of and nobody else owns anything of, structs they were in included."""
-    owned: set[Path] = set()
-    for held in kept:
-        for path in held:
-            owned.update(path[:end] for end in range(1, len(path) + 1))
-    candidates = {path[:end] for path in last for end in range(1, len(path) + 1)}
-    # A map or list item whose own membership was never applied is not this manager's to remove.
-    listed = {path for path in candidates if path[-1].startswith("f:") or path in last}
-    return {path for path in listed - owned if len(path) > 1}
-
-
 def unmanaged(resource: Resource, kind: Type, live: Obj, now: str) -> dict[Manager, Owned]:
     """Return who owns an object that nobody was noted for: the first apply finds it owned by `before-first-apply`."""
     manager = Manager("before-first-apply", "Update", resource.api_version)
@@ -263,8 +140,8 @@ def apply(
     mine = frozenset(fields_of(kind, config)) - _NOT_OWNED
     others = {who: owned for who, owned in managers.items() if who != by}
     result = merged(kind, live, config)
-    gone = _given_up(last.fields, [mine, *(owned.fields for owned in others.values())])
-    result = _without(kind, result, (), gone)
+    gone = given_up(last.fields, [mine, *(owned.fields for owned in others.values())])
+    result = without(kind, result, (), gone)
     change = compare(kind, live, result)
     touched = (change.modified | change.added) - _NOT_OWNED
     conflicts = {who: owned.fields & touched for who, owned in others.items() if owned.fields & touched}
@@ -310,19 +187,15 @@ def update(kind: Type, before: Obj, after: Obj, managers: Managers, *, by: Manag
     return after_all
 
 
-def skeleton(resource: Resource) -> Obj:
-    """Return an object as empty as a new one of its kind, against which a creation's fields are counted."""
-    if resource.custom is not None:
-        return {"metadata": {}}
-    bare: Obj = {"metadata": {}, "spec": {}, "status": {}}
-    template: Obj = {"metadata": {}, "spec": {"containers": None}}
-    match resource.kind:
-        case "Pod":
-            bare["spec"] = {"containers": None}
-        case "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job":
-            bare["spec"] = {"template": template, "strategy": {}, "updateStrategy": {}}
-        case "CronJob":
-            bare["spec"] = {"jobTemplate": {"metadata": {}, "spec": {"template": template}}}
-        case "CustomResourceDefinition":
-            bare["spec"] = {"names": {}}
-    return bare
+def created_by(resource: Resource, item: Obj, owner: str) -> Obj:
+    """Return an object with managedFields that say who created it, at its creation."""
+    metadata = item["metadata"]
+    manager = Manager(owner, "Update", resource.api_version)
+    bare = {key: value for key, value in item.items() if key != "status"}
+    made = metadata.get("creationTimestamp") or timestamp()
+    kind, empty = of_resource(resource), skeleton(resource)
+    owners = update(kind, empty, bare, {}, by=manager, now=made)
+    # Manifests that are kept somewhere leave the number of replicas to whoever scales.
+    fields = owners[manager].fields - {("f:spec", "f:replicas")}
+    owners = {manager: Owned(fields, made)}
+    return {**item, "metadata": {**metadata, "managedFields": write_managers(owners)}}

@@ -23,15 +23,19 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
+def query_of(text: str) -> dict[str, tuple[str, ...]]:
+    """Return a query's parameters, each with its values."""
+    return {name: tuple(values) for name, values in parse_qs(text, keep_blank_values=True).items()}
+
+
 def call_of(request: web.BaseRequest, body: bytes) -> Call:
     """Return a request as the API server sees it."""
     path, _, query = request.raw_path.partition("?")
-    values = parse_qs(query, keep_blank_values=True)
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
         key = name.lower()
         headers[key] = f"{headers[key]},{value}" if key in headers else value
-    return Call(request.method, path, {key: tuple(found) for key, found in values.items()}, headers, body)
+    return Call(request.method, path, query_of(query), headers, body)
 
 
 def _headers(answer: Answer) -> dict[str, str]:

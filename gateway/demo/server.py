@@ -10,16 +10,16 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 import orjson
 import yaml
 from aiohttp import web
 
-from gateway.demo import api, bodies, metrics, ownership, reviews, schema
+from gateway.demo import api, bodies, metrics, ownership, reviews
 from gateway.demo import exec as exec_
 from gateway.demo.bootstrap import bootstrap
-from gateway.demo.discovery import Resource, broken_service
+from gateway.demo.discovery import broken_service
 from gateway.demo.faults import (
     Active,
     BrokenService,
@@ -43,9 +43,8 @@ from gateway.demo.listener import Listener
 from gateway.demo.logs import Logs
 from gateway.demo.rbac import ADMIN
 from gateway.demo.reads import expired_continue
-from gateway.demo.replies import BodyFault, call_of, forever, send
+from gateway.demo.replies import BodyFault, call_of, forever, query_of, send
 from gateway.demo.state import Crash, State
-from gateway.demo.store import timestamp
 from gateway.demo.wire import Answer, Call, Obj
 
 _SEEN = 20_000
@@ -169,7 +168,7 @@ class EmbeddedCluster:
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else orjson.dumps(body)
-        call = Call(method, plain, _query(pairs), headers, b"" if body is None else raw)
+        call = Call(method, plain, query_of(pairs), headers, b"" if body is None else raw)
         answer = await api.handle(self._state, call, ADMIN if token is None else None)
         if isinstance(answer.body, bytes):
             return answer.status, answer.body
@@ -215,7 +214,7 @@ class EmbeddedCluster:
             resource = self._state.discovery.of_kind(item["apiVersion"], item["kind"])
             if resource is None:
                 raise ValueError(f"no kind {item['kind']} in {item['apiVersion']}")
-            self._state.store.put(resource.key, item if owner is None else owned_by(resource, item, owner))
+            self._state.store.put(resource.key, item if owner is None else ownership.created_by(resource, item, owner))
 
     def compact(self) -> None:
         """Forget the past: continue tokens and watches from before now are refused with 410."""
@@ -326,24 +325,6 @@ class EmbeddedCluster:
         return await api.handle(self._state, call)
 
 
-def owned_by(resource: Resource, item: Obj, owner: str) -> Obj:
-    """Return an object with managedFields that say who created it, at its creation."""
-    metadata = item["metadata"]
-    manager = ownership.Manager(owner, "Update", resource.api_version)
-    bare = {key: value for key, value in item.items() if key != "status"}
-    made = metadata.get("creationTimestamp", timestamp())
-    kind, empty = schema.of_resource(resource), ownership.skeleton(resource)
-    owners = ownership.update(kind, empty, bare, {}, by=manager, now=made)
-    # Manifests that are kept somewhere leave the number of replicas to whoever scales.
-    fields = owners[manager].fields - {("f:spec", "f:replicas")}
-    owners = {manager: ownership.Owned(fields, made)}
-    return {**item, "metadata": {**metadata, "managedFields": ownership.write_managers(owners)}}
-
-
 async def _each(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
     for chunk in chunks:
         yield chunk
-
-
-def _query(text: str) -> dict[str, tuple[str, ...]]:
-    return {key: tuple(found) for key, found in parse_qs(text, keep_blank_values=True).items()}

@@ -2,7 +2,7 @@
 
 import orjson
 
-from gateway.demo import bodies, deletes, reads, reviews, writes
+from gateway.demo import bodies, deletes, patching, reads, reviews, writes
 from gateway.demo.discovery import Resource
 from gateway.demo.exec import check
 from gateway.demo.patches import json_patch, merge
@@ -55,7 +55,7 @@ def _part(state: State, resource: Resource, asked: Route, call: Call) -> Answer:
         case "update":
             return writes.update(state, resource, asked, call)
         case _:
-            return writes.patch(state, resource, asked, call)
+            return patching.patch(state, resource, asked, call)
 
 
 def _paths(resource: Resource) -> tuple[str, str, str]:
