@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from gateway.access.questions import AnswerNeeded, Answers
 from gateway.access.session import Access, Caller
 from gateway.errors import BadArgument, GatewayError
-from gateway.protocol.elicitation import Context, answers_so_far, ask_now, input_required, is_modern
+from gateway.protocol.elicitation import Context, Rounds, answers_so_far, ask_now, input_required, is_modern
 from gateway.tools.explain import explain
 from gateway.tools.tool import Arguments, Tool
 
@@ -73,6 +73,7 @@ class Calls:
         """Serve these tools through this access; a question to the person lapses after so many seconds."""
         self._access = access
         self._lapses_after = lapses_after
+        self._rounds = Rounds()
         self._tools = {tool.name: tool for tool in tools}
 
     def offered(self, caller: Caller) -> list[Tool[Any]]:
@@ -95,7 +96,8 @@ class Calls:
         started = time.perf_counter()
         outcome = "cancelled"
         try:
-            await self._access.admit(caller, tool.rate)
+            if not self._rounds.continues(params.request_state):
+                await self._access.admit(caller, tool.rate)
             arguments = _checked(tool, params.arguments)
             answers = answers_so_far(context, params.input_responses, params.request_state)
             for _ in range(_MOST_QUESTIONS):

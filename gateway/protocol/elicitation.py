@@ -6,7 +6,9 @@ answer, and the client calls again with the person's word. Either way the tool t
 
 import asyncio
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
+from secrets import token_urlsafe
 from typing import Any, Final
 
 import mcp_types as types
@@ -46,14 +48,33 @@ def is_modern(context: Context) -> bool:
 
 def _remembered(state: str | None) -> dict[str, str | None]:
     # The SDK's boundary has opened the seal: this is what `input_required` wrote.
-    return dict(json.loads(state)) if state else {}
+    return dict(json.loads(state)["given"]) if state else {}
+
+
+class Rounds:
+    """Which questions were come back to. A call that comes back with an answer is the same call, but only once."""
+
+    def __init__(self, *, entries: int = 10_000) -> None:
+        """Start with none; the oldest is forgotten when there are more than `entries`."""
+        self._entries = entries
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def continues(self, state: str | None) -> bool:
+        """Whether this goes on with a call that was counted; a state that is played again does not."""
+        number = json.loads(state)["round"] if state else None
+        if number is None or number in self._seen:
+            return False
+        self._seen[number] = None
+        if len(self._seen) > self._entries:
+            self._seen.popitem(last=False)
+        return True
 
 
 def input_required(question: Question, answers: Answers) -> types.InputRequiredResult:
     """Return the 2026-07-28 result that puts the question; earlier answers travel in the sealed state."""
     return types.InputRequiredResult(
         input_requests={question.key: types.ElicitRequest(params=_form(question))},
-        request_state=json.dumps(dict(answers.given)),
+        request_state=json.dumps({"round": token_urlsafe(12), "given": dict(answers.given)}),
     )
 
 
