@@ -9,10 +9,11 @@ import orjson
 import yaml
 
 from gateway.tools.diagnose import report
-from gateway.tools.diagnose.facts import API_SERVICES, CERTIFICATES, KINDS, QUOTAS, Event, Facts, Ref, dig, when
+from gateway.tools.diagnose.facts import API_SERVICES, CERTIFICATES, KINDS, QUOTAS, Event, Facts, Ref
 from gateway.tools.diagnose.families import ALL
 from gateway.tools.diagnose.gather import Gathered
 from gateway.tools.diagnose.judge import judge
+from gateway.tools.diagnose.objects import dig, when
 from gateway.tools.diagnose.state import state_of
 from tests.diagnosis.catalogue import FOLDER, TOKENS, Outcome, World
 

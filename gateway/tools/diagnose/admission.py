@@ -6,19 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from gateway.tools.diagnose.facts import (
-    DAEMON_SETS,
-    DEPLOYMENTS,
-    JOBS,
-    QUOTAS,
-    REPLICA_SETS,
-    STATEFUL_SETS,
-    Facts,
-    Ref,
-    condition,
-    dig,
-    quantity,
-)
+from gateway.tools.diagnose.facts import DAEMON_SETS, DEPLOYMENTS, JOBS, QUOTAS, REPLICA_SETS, STATEFUL_SETS, Facts, Ref
+from gateway.tools.diagnose.objects import condition, dig, quantity
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Step, change, listed, quoted, read
 
 _RECENT: Final = timedelta(minutes=30)

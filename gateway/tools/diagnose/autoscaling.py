@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.tools.diagnose.facts import AUTOSCALERS, KINDS, Facts, Obj, Ref, condition, dig
+from gateway.tools.diagnose.facts import AUTOSCALERS, KINDS, Facts, Ref
+from gateway.tools.diagnose.objects import Obj, condition, dig
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, listed, read
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.tools.diagnose.facts import CONFIG_MAPS, PODS, Facts, Obj, Ref, containers, dig, live_pods
+from gateway.tools.diagnose.facts import CONFIG_MAPS, PODS, Facts, Ref
 from gateway.tools.diagnose.logs import plain
+from gateway.tools.diagnose.objects import Obj, dig
+from gateway.tools.diagnose.pods import containers, live_pods
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Step, change, listed, quoted, read
 
 _WAITS: Final = frozenset(

@@ -2,31 +2,16 @@
 
 import re
 import signal
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Final
 
-from gateway.tools.diagnose.facts import (
-    CONFIG_MAPS,
-    JOBS,
-    PODS,
-    SERVICES,
-    Container,
-    Facts,
-    Ref,
-    ago,
-    containers,
-    dig,
-    live_pods,
-    when,
-)
-from gateway.tools.diagnose.logs import decisive, loudest, plain
-from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Severity, Step, change, diagnose, read, read_log
+from gateway.tools.diagnose.endings import all_words, finding, log_lines, log_step, troubled
+from gateway.tools.diagnose.facts import CONFIG_MAPS, JOBS, PODS, SERVICES, Facts, Ref
+from gateway.tools.diagnose.logs import loudest, plain
+from gateway.tools.diagnose.objects import dig
+from gateway.tools.diagnose.pods import Container
+from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, diagnose, read
 
-_RECENT: Final = timedelta(hours=1)
-"""A container that restarted longer ago and runs since is not in trouble."""
-_KILLED_BY_PROBE: Final = re.compile(r"failed (liveness|startup) probe").search
-_LOOPS: Final = frozenset({"CrashLoopBackOff", "RunContainerError", "CreateContainerError"})
 _FIRST_SIGNAL: Final = 128
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
@@ -66,94 +51,6 @@ _NO_SPACE: Final = re.compile(r"no space left on device|ENOSPC|disk quota exceed
 _OTHER_MACHINE: Final = re.compile(r"exec format error", re.IGNORECASE).search
 
 
-def troubled(facts: Facts) -> Iterator[Container]:
-    """Yield containers that end when they should not, or did so within the last hour."""
-    for ref, pod in live_pods(facts):
-        if dig(pod, "status", "reason") == "Evicted":
-            continue
-        for container in containers(ref, pod):
-            if _is_troubled(facts, container) and not killed_by_probe(facts, container):
-                yield container
-
-
-def killed_by_probe(facts: Facts, container: Container) -> bool:
-    """Whether the kubelet ended it because a probe failed."""
-    return any(
-        event.container in {"", container.name} and _KILLED_BY_PROBE(event.message)
-        for event in facts.events_of(container.ref, "Killing", "Unhealthy")
-    ) and bool(container.restarts)
-
-
-def _is_troubled(facts: Facts, container: Container) -> bool:
-    ended = container.ended
-    if container.waiting in _LOOPS:
-        return True
-    if not ended:
-        return False
-    code = int(ended.get("exitCode") or 0)
-    if dig(container.status, "state", "terminated"):
-        over = dig(container.pod, "status", "phase") == "Succeeded" or (container.init and not code)
-        return not over and (bool(code) or ended.get("reason") == "OOMKilled" or container.restarts > 1)
-    return bool(code) and facts.age(ended.get("finishedAt")) < _RECENT
-
-
-def _about(facts: Facts, container: Container) -> str:
-    return f"{container.word} of {facts.owner(container.ref)}"
-
-
-def _severity(container: Container) -> Severity:
-    """Return what it means at the moment: one that runs again is a warning."""
-    return "warning" if dig(container.status, "state", "running") and container.status.get("ready") else "critical"
-
-
-def _status(facts: Facts, container: Container) -> Evidence:
-    ended = container.ended
-    parts = [f"exit code {ended.get('exitCode', '?')}"] if ended else []
-    parts += [str(ended[key]) for key in ("reason",) if ended.get(key)]
-    if ended.get("message"):
-        parts.append(plain(str(ended["message"]))[:300])
-    if container.restarts:
-        parts.append(f"{container.restarts} restarts")
-    if when(ended.get("finishedAt")):
-        parts.append(f"last {ago(facts.age(ended['finishedAt']))} ago")
-    if container.waiting:
-        parts.append(container.waiting)
-    return Evidence(f"status of {container.ref}, {container.word}", ", ".join(parts))
-
-
-def _lines(facts: Facts, container: Container) -> tuple[str, ...]:
-    return decisive(facts.log_of(container.ref, container.name)[1])
-
-
-def _evidence(facts: Facts, container: Container) -> tuple[Evidence, ...]:
-    lines = _lines(facts, container)
-    source = f"log of {facts.log_of(container.ref, container.name)[0]}, {container.word}"
-    quoted = (Evidence(source, " ⏎ ".join(lines)),) if lines else ()
-    return (_status(facts, container), *quoted)
-
-
-def _log_step(container: Container) -> Step:
-    before = not dig(container.status, "state", "terminated")
-    return read_log(container.ref, container.name, previous=before)
-
-
-def _words(facts: Facts, container: Container) -> str:
-    """Return everything said about the end: the runtime's words and the log lines that matter."""
-    message = str(container.ended.get("message") or container.waiting_message)
-    return "\n".join((message, *_lines(facts, container)))
-
-
-def _found(facts: Facts, container: Container, cause: str, *steps: Step, because: tuple[Ref, ...] = ()) -> Found:
-    return Found(
-        facts.owner(container.ref),
-        f"{_about(facts, container)} {cause}",
-        _evidence(facts, container),
-        steps,
-        because,
-        _severity(container),
-    )
-
-
 def _out_of_memory(facts: Facts, container: Container) -> Found | None:
     if container.ended.get("reason") != "OOMKilled":
         return None
@@ -162,35 +59,37 @@ def _out_of_memory(facts: Facts, container: Container) -> Found | None:
         f"is killed for memory: its limit is {limit}" if limit else "is killed for memory, without a limit of its own"
     )
     step = change(f"raise containers[{container.name}].resources.limits.memory above {limit or 'what it needs'}")
-    return _found(facts, container, cause, step)
+    return finding(facts, container, cause, step)
 
 
 def _other_machine(facts: Facts, container: Container) -> Found | None:
-    if not _OTHER_MACHINE(_words(facts, container)):
+    if not _OTHER_MACHINE(all_words(facts, container)):
         return None
     step = change(f"build the image {container.spec.get('image')} for the node's architecture, or select other nodes")
-    return _found(facts, container, "can't start: its program is built for another architecture", step)
+    return finding(facts, container, "can't start: its program is built for another architecture", step)
 
 
 def _no_command(facts: Facts, container: Container) -> Found | None:
-    words = _words(facts, container)
+    words = all_words(facts, container)
     match = _NO_COMMAND(words)
     if not match and container.ended.get("exitCode") != _NOT_FOUND:
         return None
     typed = match["what"] if match and match["what"] else ""
     command = typed or " ".join(container.spec.get("command") or container.spec.get("args") or ())[:80]
     cause = f"can't start: the command {command!r} is not in its image {container.spec.get('image')}"
-    return _found(facts, container, cause, change(f"correct containers[{container.name}].command or use another image"))
+    return finding(
+        facts, container, cause, change(f"correct containers[{container.name}].command or use another image")
+    )
 
 
 def _no_setting(facts: Facts, container: Container) -> Found | None:
-    for line in reversed(_words(facts, container).splitlines()):
+    for line in reversed(all_words(facts, container).splitlines()):
         if match := _NO_SETTING(line):
             name = first(match.groupdict())
             if not name:
                 continue
             where, evidence = _where_set(facts, container, name)
-            found = _found(facts, container, f"ends because the variable {name} is missing or empty{where}")
+            found = finding(facts, container, f"ends because the variable {name} is missing or empty{where}")
             source = _sources(container)
             step = change(f"set {name} in {source[0] if source else f'containers[{container.name}].env'}")
             reads = tuple(read(ref) for ref in source[:1])
@@ -222,17 +121,17 @@ def _where_set(facts: Facts, container: Container, name: str) -> tuple[str, tupl
 
 
 def _no_file(facts: Facts, container: Container) -> Found | None:
-    match = _NO_FILE(_words(facts, container))
+    match = _NO_FILE(all_words(facts, container))
     if match is None:
         return None
     step = change(
         f"mount what provides {match['file'] or match['other']} into containers[{container.name}], or correct the path"
     )
-    return _found(facts, container, f"ends because the file {match['file'] or match['other']} is not there", step)
+    return finding(facts, container, f"ends because the file {match['file'] or match['other']} is not there", step)
 
 
 def _no_right(facts: Facts, container: Container) -> Found | None:
-    match = _NO_RIGHT(_words(facts, container))
+    match = _NO_RIGHT(all_words(facts, container))
     if not match and container.ended.get("exitCode") != _NOT_EXECUTABLE:
         return None
     context = {**dig(container.pod, "spec", "securityContext", default={}), **container.spec.get("securityContext", {})}
@@ -242,34 +141,34 @@ def _no_right(facts: Facts, container: Container) -> Found | None:
     step = change(
         f"give containers[{container.name}] what it writes to (an emptyDir), or correct runAsUser, fsGroup, file modes"
     )
-    return _found(facts, container, cause, step)
+    return finding(facts, container, cause, step)
 
 
 def _no_space(facts: Facts, container: Container) -> Found | None:
-    if not _NO_SPACE(_words(facts, container)):
+    if not _NO_SPACE(all_words(facts, container)):
         return None
     mounts = [m["mountPath"] for m in container.spec.get("volumeMounts") or () if not m.get("readOnly")]
     where = ", ".join(path for path in mounts if "serviceaccount" not in path) or "its file system"
     step = change("free space, or raise the volume claim's resources.requests.storage")
-    return _found(facts, container, f"ends because the disk is full: no space left on device ({where})", step)
+    return finding(facts, container, f"ends because the disk is full: no space left on device ({where})", step)
 
 
 def _port_in_use(facts: Facts, container: Container) -> Found | None:
-    if not _IN_USE(_words(facts, container)):
+    if not _IN_USE(all_words(facts, container)):
         return None
     step = change("let each container of the pod listen on its own port, and avoid hostNetwork")
-    return _found(facts, container, "can't listen: address already in use", step)
+    return finding(facts, container, "can't listen: address already in use", step)
 
 
 def _no_peer(facts: Facts, container: Container) -> Found | None:
-    line = next((line for line in reversed(_lines(facts, container)) if _NO_PEER(line)), "")
+    line = next((line for line in reversed(log_lines(facts, container)) if _NO_PEER(line)), "")
     if not line:
         return None
     said = _NO_PEER(line)
     peer, because = _peer(facts, container, line)
     cause = f"ends because it can't reach {peer or 'what it depends on'}: {said[1] or said[0] if said else ''}"
-    step = diagnose(because[0]) if because else _log_step(container)
-    return _found(facts, container, cause, step, because=because)
+    step = diagnose(because[0]) if because else log_step(container)
+    return finding(facts, container, cause, step, because=because)
 
 
 def _peer(facts: Facts, container: Container, line: str) -> tuple[str, tuple[Ref, ...]]:
@@ -296,7 +195,7 @@ def _by_signal(facts: Facts, container: Container) -> Found | None:
     if code <= _FIRST_SIGNAL or code - _FIRST_SIGNAL not in {int(each) for each in signal.Signals}:
         return None
     name = signal.Signals(code - _FIRST_SIGNAL).name
-    return _found(facts, container, f"is ended by signal {name} (exit code {code})", _log_step(container))
+    return finding(facts, container, f"is ended by signal {name} (exit code {code})", log_step(container))
 
 
 def _not_created(facts: Facts, container: Container) -> Found | None:
@@ -307,7 +206,7 @@ def _not_created(facts: Facts, container: Container) -> Found | None:
     said = plain(str(container.ended.get("message") or container.waiting_message))[:200]
     # What the family of configuration makes of the same words says more.
     because = (facts.owner(container.ref),)
-    return _found(facts, container, f"can't be started: {said}", read(container.ref), because=because)
+    return finding(facts, container, f"can't be started: {said}", read(container.ref), because=because)
 
 
 def _finishes(facts: Facts, container: Container) -> Found | None:
@@ -317,17 +216,17 @@ def _finishes(facts: Facts, container: Container) -> Found | None:
         f"let containers[{container.name}] run a process that stays, or make it a Job: restartPolicy is "
         f"{dig(container.pod, 'spec', 'restartPolicy', default='Always')}"
     )
-    return _found(facts, container, "finishes with exit code 0 and is started again and again", step)
+    return finding(facts, container, "finishes with exit code 0 and is started again and again", step)
 
 
 def _error(facts: Facts, container: Container) -> Found | None:
     if not container.ended:
         return None
-    lines = _lines(facts, container)
+    lines = log_lines(facts, container)
     said = f": {loudest(lines)[:160]}" if lines else ", and its log says nothing about why"
     owner = facts.owner(container.ref)
-    steps = (_log_step(container),) if owner.resource in {JOBS, PODS} else (_log_step(container), read(owner))
-    return _found(facts, container, f"ends with exit code {container.ended.get('exitCode', '?')}{said}", *steps)
+    steps = (log_step(container),) if owner.resource in {JOBS, PODS} else (log_step(container), read(owner))
+    return finding(facts, container, f"ends with exit code {container.ended.get('exitCode', '?')}{said}", *steps)
 
 
 def _rule(

@@ -3,14 +3,12 @@
 Nothing here does I/O. Objects are Kubernetes' own JSON and are never changed.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any, Final
 
-Obj = Mapping[str, Any]
+from gateway.tools.diagnose.objects import Obj, dig, labels_of, when
 
 PODS: Final = "pods"
 DEPLOYMENTS: Final = "deployments.apps"
@@ -205,149 +203,3 @@ class Facts:
             if name == container and lines and self.owner(ref) == owner:
                 return ref, lines
         return pod, ()
-
-
-@dataclass(frozen=True)
-class Container:
-    """One container of a pod: what was asked for and what came of it."""
-
-    ref: Ref
-    pod: Obj
-    name: str
-    init: bool
-
-    @cached_property
-    def spec(self) -> Obj:
-        """Its part of the pod's spec."""
-        listed = (
-            *dig(self.pod, "spec", "containers", default=()),
-            *dig(self.pod, "spec", "initContainers", default=()),
-        )
-        found: Obj = next((c for c in listed if c.get("name") == self.name), {})
-        return found
-
-    @cached_property
-    def status(self) -> Obj:
-        """Its status, empty before the kubelet wrote one."""
-        key = "initContainerStatuses" if self.init else "containerStatuses"
-        found: Obj = next((s for s in dig(self.pod, "status", key, default=()) if s.get("name") == self.name), {})
-        return found
-
-    @property
-    def waiting(self) -> str:
-        """The reason it waits for, or nothing."""
-        return str(dig(self.status, "state", "waiting", "reason", default=""))
-
-    @property
-    def waiting_message(self) -> str:
-        """What the kubelet says about the waiting."""
-        return str(dig(self.status, "state", "waiting", "message", default=""))
-
-    @property
-    def ended(self) -> Obj:
-        """How it ended, now or the last time; empty if it never did."""
-        now = dig(self.status, "state", "terminated", default=None)
-        found: Obj = now or dig(self.status, "lastState", "terminated", default=None) or {}
-        return found
-
-    @property
-    def restarts(self) -> int:
-        """How often it was started again."""
-        return int(self.status.get("restartCount") or 0)
-
-    @property
-    def word(self) -> str:
-        """What it is called in a sentence."""
-        return f"{'init container' if self.init else 'container'} {self.name}"
-
-
-def containers(ref: Ref, pod: Obj) -> Iterator[Container]:
-    """Yield a pod's containers, the init containers first, as they start."""
-    for spec in dig(pod, "spec", "initContainers", default=()):
-        yield Container(ref, pod, spec["name"], init=True)
-    for spec in dig(pod, "spec", "containers", default=()):
-        yield Container(ref, pod, spec["name"], init=False)
-
-
-def live_pods(facts: Facts) -> Iterator[tuple[Ref, Obj]]:
-    """Yield pods that are not on their way out, and not of a job that has succeeded meanwhile."""
-    for ref, pod in facts.all(PODS):
-        if not dig(pod, "metadata", "deletionTimestamp") and not condition(
-            facts.objects.get(facts.owner(ref)), "Complete"
-        ):
-            yield ref, pod
-
-
-def dig(node: Any, *path: str, default: Any = None) -> Any:
-    """Return what is at this path of nested objects, `default` where there is nothing."""
-    for key in path:
-        if not isinstance(node, Mapping):
-            return default
-        node = node.get(key)
-    return default if node is None else node
-
-
-def when(stamp: Any) -> datetime | None:
-    """Read a timestamp (RFC 3339)."""
-    if not isinstance(stamp, str):
-        return None
-    try:
-        return datetime.fromisoformat(stamp)
-    except ValueError:
-        return None
-
-
-def condition(item: Obj | None, kind: str, status: str = "True") -> Obj | None:
-    """Return the condition of this type if it has this status."""
-    for found in dig(item, "status", "conditions", default=()):
-        if found.get("type") == kind and found.get("status") == status:
-            condition_: Obj = found
-            return condition_
-    return None
-
-
-def selects(selector: Mapping[str, str], labels: Mapping[str, str] | None) -> bool:
-    """Whether an equality selector matches labels; an empty one matches nothing here."""
-    return bool(selector) and all((labels or {}).get(key) == value for key, value in selector.items())
-
-
-def labels_of(item: Obj | None) -> Mapping[str, str]:
-    """Return an object's labels."""
-    found: Mapping[str, str] = dig(item, "metadata", "labels", default={})
-    return found
-
-
-_UNITS: Final = {
-    "n": 1e-9,
-    "u": 1e-6,
-    "m": 1e-3,
-    "": 1.0,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "P": 1e15,
-    "E": 1e18,
-}
-_UNITS_2: Final = {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}
-_QUANTITY: Final = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([A-Za-z]*)").fullmatch
-
-
-def quantity(text: Any) -> float:
-    """Read a quantity such as `250m` or `1Gi` (k8s.io/apimachinery, resource.Quantity); 0 where it is none."""
-    match = _QUANTITY(str(text))
-    return float(match[1]) * ({**_UNITS, **_UNITS_2}.get(match[2], 0.0)) if match else 0.0
-
-
-def ago(span: timedelta) -> str:
-    """Return a span as people say it: `42s`, `5m`, `3h`, `2d`."""
-    seconds = max(0, int(span.total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
-def first_true(items: Iterable[Any]) -> Any:
-    """Return the first that says something, or None."""
-    return next((item for item in items if item), None)

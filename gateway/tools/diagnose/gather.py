@@ -13,8 +13,9 @@ from gateway.errors import BadArgument, ClusterUnavailable, GatewayError, NotOff
 from gateway.kube.errors import ApiError, Forbidden, Invalid, InvalidToken, NotFound, TooLarge
 from gateway.kube.request import JSON, Request
 from gateway.kube.types import ResourceType
-from gateway.tools.diagnose.facts import EVENTS, KINDS, WORDS, Event, Facts, Ref, dig, when
+from gateway.tools.diagnose.facts import EVENTS, KINDS, WORDS, Event, Facts, Ref
 from gateway.tools.diagnose.links import is_wide
+from gateway.tools.diagnose.objects import dig, when
 from gateway.tools.diagnose.plan import OPTIONAL, Read, wanted
 from gateway.tools.shaping import parse
 

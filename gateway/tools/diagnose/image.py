@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from gateway.tools.diagnose.facts import Container, Facts, containers, live_pods
+from gateway.tools.diagnose.facts import Facts
+from gateway.tools.diagnose.pods import Container, containers, live_pods
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Step, change, quoted
 
 _WAITS: Final = frozenset(

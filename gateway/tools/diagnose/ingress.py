@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.tools.diagnose.facts import INGRESS_CLASSES, INGRESSES, ROUTES, SERVICES, Facts, Obj, Ref, dig
+from gateway.tools.diagnose.facts import INGRESS_CLASSES, INGRESSES, ROUTES, SERVICES, Facts, Ref
 from gateway.tools.diagnose.links import backends
+from gateway.tools.diagnose.objects import Obj, dig
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, listed, read
 
 _DEFAULT: Final = "ingressclass.kubernetes.io/is-default-class"

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from gateway.tools.diagnose.facts import CRON_JOBS, JOBS, Facts, Obj, Ref, ago, condition, dig
+from gateway.tools.diagnose.facts import CRON_JOBS, JOBS, Facts, Ref
 from gateway.tools.diagnose.links import last_jobs
+from gateway.tools.diagnose.objects import Obj, ago, condition, dig
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, diagnose, quoted, read
 
 _LATE: Final = timedelta(minutes=5)

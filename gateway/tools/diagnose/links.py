@@ -17,12 +17,9 @@ from gateway.tools.diagnose.facts import (
     SERVICES,
     VOLUMES,
     Facts,
-    Obj,
     Ref,
-    dig,
-    labels_of,
-    selects,
 )
+from gateway.tools.diagnose.objects import Obj, dig, labels_of, selects
 
 
 def is_wide(target: Ref) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from gateway.tools.diagnose.facts import API_SERVICES, BUDGETS, NAMESPACES, Facts, Obj, Ref, ago, condition, dig, when
+from gateway.tools.diagnose.facts import API_SERVICES, BUDGETS, NAMESPACES, Facts, Ref
+from gateway.tools.diagnose.objects import Obj, ago, condition, dig, when
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Severity, change, listed, read
 
 _SOON: Final = timedelta(days=14)

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.tools.diagnose.facts import NAMESPACES, NODES, PODS, Facts, Obj, Ref, ago, condition, dig, live_pods
+from gateway.tools.diagnose.facts import NAMESPACES, NODES, PODS, Facts, Ref
+from gateway.tools.diagnose.objects import Obj, ago, condition, dig
+from gateway.tools.diagnose.pods import live_pods
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, listed, read
 
 _PRESSURES: Final = {"MemoryPressure": "memory", "DiskPressure": "disk space", "PIDPressure": "process ids"}

@@ -35,17 +35,12 @@ from gateway.tools.diagnose.facts import (
     STORAGE_CLASSES,
     VOLUMES,
     WORKLOADS,
-    Container,
     Facts,
-    Obj,
     Ref,
-    containers,
-    dig,
-    labels_of,
-    live_pods,
-    selects,
 )
 from gateway.tools.diagnose.links import backends, is_wide, last_jobs, mine
+from gateway.tools.diagnose.objects import Obj, dig, labels_of, selects
+from gateway.tools.diagnose.pods import Container, containers, live_pods
 
 _MANY: Final = 300
 """Items of one list: some megabytes at most, whatever the size of the cluster."""

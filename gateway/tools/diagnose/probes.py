@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.tools.diagnose.crash import killed_by_probe
-from gateway.tools.diagnose.facts import Container, Event, Facts, containers, dig, live_pods
+from gateway.tools.diagnose.endings import killed_by_probe
+from gateway.tools.diagnose.facts import Event, Facts
 from gateway.tools.diagnose.logs import decisive
+from gateway.tools.diagnose.objects import dig
+from gateway.tools.diagnose.pods import Container, containers, live_pods
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Step, change, quoted, read_log
 
 _KINDS: Final = {"Readiness": "readinessProbe", "Liveness": "livenessProbe", "Startup": "startupProbe"}

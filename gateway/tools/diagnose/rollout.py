@@ -5,19 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from gateway.tools.diagnose.facts import (
-    DAEMON_SETS,
-    DEPLOYMENTS,
-    PODS,
-    REPLICA_SETS,
-    STATEFUL_SETS,
-    Facts,
-    Obj,
-    Ref,
-    condition,
-    dig,
-    when,
-)
+from gateway.tools.diagnose.facts import DAEMON_SETS, DEPLOYMENTS, PODS, REPLICA_SETS, STATEFUL_SETS, Facts, Ref
+from gateway.tools.diagnose.objects import Obj, condition, dig, when
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Severity, change, listed, read
 
 _PATIENCE: Final = timedelta(minutes=2)

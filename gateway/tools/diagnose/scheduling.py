@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from gateway.tools.diagnose.facts import CLAIMS, NODES, Facts, Obj, Ref, condition, dig, live_pods, quantity
+from gateway.tools.diagnose.facts import CLAIMS, NODES, Facts, Ref
+from gateway.tools.diagnose.objects import Obj, condition, dig, quantity
+from gateway.tools.diagnose.pods import live_pods
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Step, change, listed, quoted, read
 
 _PATIENCE: Final = timedelta(seconds=10)

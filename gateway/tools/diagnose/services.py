@@ -5,23 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from gateway.tools.diagnose.facts import (
-    DEPLOYMENTS,
-    PODS,
-    SERVICES,
-    SLICES,
-    STATEFUL_SETS,
-    Facts,
-    Obj,
-    Ref,
-    condition,
-    containers,
-    dig,
-    labels_of,
-    live_pods,
-    selects,
-)
+from gateway.tools.diagnose.facts import DEPLOYMENTS, PODS, SERVICES, SLICES, STATEFUL_SETS, Facts, Ref
 from gateway.tools.diagnose.links import is_wide
+from gateway.tools.diagnose.objects import Obj, condition, dig, labels_of, selects
+from gateway.tools.diagnose.pods import containers, live_pods
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, listed, quoted, read
 
 _BALANCER_PATIENCE: Final = timedelta(minutes=2)

@@ -14,12 +14,9 @@ from gateway.tools.diagnose.facts import (
     REPLICA_SETS,
     STATEFUL_SETS,
     Facts,
-    Obj,
     Ref,
-    ago,
-    condition,
-    dig,
 )
+from gateway.tools.diagnose.objects import Obj, ago, condition, dig
 
 _REVISION = "deployment.kubernetes.io/revision"
 

@@ -6,19 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from gateway.tools.diagnose.facts import (
-    CLAIMS,
-    PODS,
-    STORAGE_CLASSES,
-    VOLUMES,
-    Event,
-    Facts,
-    Obj,
-    Ref,
-    condition,
-    dig,
-    quantity,
-)
+from gateway.tools.diagnose.facts import CLAIMS, PODS, STORAGE_CLASSES, VOLUMES, Event, Facts, Ref
+from gateway.tools.diagnose.objects import Obj, condition, dig, quantity
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, listed, quoted, read
 
 _DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
