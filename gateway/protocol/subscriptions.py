@@ -37,10 +37,11 @@ _log = structlog.get_logger(__name__)
 Notify = Callable[[str], Awaitable[None]]
 
 
-class _Watching:
+class Watching:
     """The watches behind one stream; what has changed is gathered until it can be told."""
 
     def __init__(self, sessions: Callable[[], AbstractAsyncContextManager[ClusterSession]]) -> None:
+        """Start with none; each watch takes sessions of its own."""
         self._sessions = sessions
         self._changed: dict[str, None] = {}
         self._bell = asyncio.Event()
@@ -152,7 +153,7 @@ class Subscriptions:
         caller = caller_of(context)
         meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
         wanted = list(dict.fromkeys(params.notifications.resource_subscriptions or ()))[: PER_CALLER + 1]
-        watching = _Watching(lambda: self._access.session(caller, "subscriptions/listen", NOBODY))
+        watching = Watching(lambda: self._access.session(caller, "subscriptions/listen", NOBODY))
 
         async def notify(uri: str) -> None:
             notification = types.ResourceUpdatedNotificationParams(uri=uri, meta=meta)
@@ -181,7 +182,7 @@ class Subscriptions:
             await watching.close()
         return types.SubscriptionsListenResult(meta=meta)
 
-    async def _opened(self, caller: Caller, watching: _Watching, uri: str) -> bool:
+    async def _opened(self, caller: Caller, watching: Watching, uri: str) -> bool:
         try:
             await self._access.admit(caller, "reads")
             await watching.open(uri)
@@ -191,7 +192,7 @@ class Subscriptions:
         return True
 
     async def _follow(self, caller: Caller, uri: str, notify: Notify, is_open: "asyncio.Future[None]") -> None:
-        watching = _Watching(lambda: self._access.session(caller, "resources/subscribe", NOBODY))
+        watching = Watching(lambda: self._access.session(caller, "resources/subscribe", NOBODY))
         try:
             with self._places(caller, 1):
                 await self._access.admit(caller, "reads")

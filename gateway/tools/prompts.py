@@ -80,11 +80,12 @@ def _failing(given: Given, tools: Offered) -> str:
 
 def _review(given: Given, tools: Offered) -> str:
     into = f", namespace={given['namespace']}" if "namespace" in given else ""
+    within = f" (in namespace {given['namespace']} where it names none)" if "namespace" in given else ""
     compare = (
         f"Call `resource_apply` with this manifest, dryRun=true{into}: it shows the difference to what is live, and "
         "what the API server itself objects to. Write nothing."
         if "resource_apply" in tools
-        else "Read what is live now with `resource_get` for each document, and compare."
+        else f"Read what is live now with `resource_get` for each document{within}, and compare."
     )
     return (
         "Review this manifest before it is applied.\n"
