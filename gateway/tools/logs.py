@@ -39,7 +39,7 @@ class LogParameters(Arguments):
     timestamps: bool = False
     limit_bytes: Annotated[int, Field(ge=1)] = DEFAULT_BYTES
     tail_lines: Annotated[int, Field(ge=1)] = DEFAULT_LINES
-    grep: Annotated[str | None, Field(description="text to find, any case; a|b for either")] = None
+    grep: Annotated[str | None, Field(max_length=400, description="text to find, any case; a|b for either")] = None
     context: Annotated[int, Field(ge=0, le=50, description="lines around each match")] = 0
 
 
@@ -128,6 +128,19 @@ def _no_log(error: Invalid) -> GatewayError:
 
 
 async def _read(session: ClusterSession, pod: PodRef, container: str, parameters: LogParameters, limit: int) -> _Part:
+    tail = max(parameters.tail_lines, _GREP_LINES) if parameters.grep else parameters.tail_lines
+    body = await _body(session, pod, container, parameters, tail := min(tail, _GREP_LINES))
+    while len(body) >= _READ and tail > 1:
+        # An API server counts limitBytes from the oldest line on, so what is missing is the newest.
+        body = await _body(session, pod, container, parameters, tail := max(tail // 4, 1))
+    if parameters.previous and body.startswith(b"unable to retrieve container logs for "):
+        raise NoLog("The log from before the last restart has been removed from the node. Call without `previous`.")
+    if len(body) > _OFF_LOOP:
+        return await asyncio.to_thread(_part, body, parameters, limit)
+    return _part(body, parameters, limit)
+
+
+async def _body(session: ClusterSession, pod: PodRef, container: str, parameters: LogParameters, tail: int) -> bytes:
     request = Request(
         verb="get",
         group="",
@@ -136,21 +149,15 @@ async def _read(session: ClusterSession, pod: PodRef, container: str, parameters
         namespace=pod.namespace,
         name=pod.name,
         subresource="log",
-        query=_query(container, parameters),
+        query=_query(container, parameters, tail),
         accept="*/*",
     )
-    body = (await session.request(request, pod.kind, max_bytes=_READ + 65536)).body
-    if parameters.previous and body.startswith(b"unable to retrieve container logs for "):
-        raise NoLog("The log from before the last restart has been removed from the node. Call without `previous`.")
-    if len(body) > _OFF_LOOP:
-        return await asyncio.to_thread(_part, body, parameters, limit)
-    return _part(body, parameters, limit)
+    return (await session.request(request, pod.kind, max_bytes=_READ + 65536)).body
 
 
-def _query(container: str, parameters: LogParameters) -> tuple[tuple[str, str], ...]:
-    # An API server cuts limitBytes from the front of the tail, and inside a line; so more is read and cut here.
-    tail = max(parameters.tail_lines, _GREP_LINES) if parameters.grep else parameters.tail_lines
-    query = {"tailLines": str(min(tail, _GREP_LINES)), "limitBytes": str(_READ)}
+def _query(container: str, parameters: LogParameters, tail: int) -> tuple[tuple[str, str], ...]:
+    # The caller's own limitBytes would be cut inside a line; so more is read and cut here.
+    query = {"tailLines": str(tail), "limitBytes": str(_READ)}
     if container:
         query["container"] = container
     if parameters.previous:
@@ -177,8 +184,8 @@ def _part(body: bytes, parameters: LogParameters, limit: int) -> _Part:
 
 def _matching(lines: list[str], grep: str, context: int) -> tuple[list[str], int]:
     """Return the matching lines, each with so many around it and a `--` between parts, and how many match."""
-    wanted = [part for part in grep.lower().split("|") if part]
-    matches = [at for at, line in enumerate(lines) if any(part in line.lower() for part in wanted)]
+    wanted = {part for part in grep.lower().split("|") if part}
+    matches = [at for at, line in enumerate(map(str.lower, lines)) if any(part in line for part in wanted)]
     if not context:
         return [lines[at] for at in matches], len(matches)
     kept: list[str] = []
