@@ -71,10 +71,13 @@ def as_yaml(document: object) -> str:
 
 def written(document: dict[str, Any], write: Callable[[object], str], limit: int) -> tuple[str, bool]:
     """Return the object's text in at most `limit` bytes, and whether anything had to be cut for that."""
-    document, cut = fitted(document, limit)
-    text, room = write(document), limit
+    # Measured as JSON, which escapes what YAML need not: twice the limit may still fit, and is not too much to try.
+    room = _size(document)
+    if cut := room > 2 * limit:
+        room = limit
+        document = fitted(document, room)[0]
+    text = write(document)
     while (size := len(text.encode())) > limit and room > _LEVELS[-1]:
-        # What is cut is measured as JSON, and YAML is longer.
         room = min(room * limit // size, room - 1)
         document, cut = fitted(document, room)[0], True
         text = write(document)

@@ -22,7 +22,7 @@ from tests.cluster.cluster import RealCluster
 
 MODES = ("legacy", "auto")
 """The handshake era, and the stateless generation (2026-07-28), which a client finds by asking first."""
-START_SECONDS = 30
+START_SECONDS = 90
 
 
 @dataclass(slots=True)

@@ -130,6 +130,13 @@ _JSON = st.recursive(
 )
 
 
+def test_what_only_json_must_escape_is_not_cut_from_yaml() -> None:
+    """An object whose YAML fits is given whole, though its JSON would not fit."""
+    document = {"data": {"quotes": '"' * (LIMIT * 2 // 3)}}
+    assert written(document, as_yaml, LIMIT) == (as_yaml(document), False)
+    assert written(document, as_json, LIMIT)[1]
+
+
 @given(document=st.dictionaries(st.sampled_from(["kind", "metadata", "spec", "status", "data"]), _JSON))
 def test_whatever_an_object_is_like_its_answer_fits(document: dict[str, Any]) -> None:
     """For any object and either form the text is within the limit, and whole where it already was."""
