@@ -86,7 +86,7 @@ async def _by_hand(bench: Workbench, world: World) -> tuple[World, int, int]:
     texts.append(await bench.call("resource_list", {"resource": "events", **space}))
     pod = (await bench.call("resource_list", {"resource": "pods", "output": "name", **space})).splitlines()
     if len(pod) > 1:
-        target = {"resource": "pods", "name": pod[1].partition("/")[2], "subresource": "logs", **space}
+        target = {"resource": "pods", "name": pod[1].rpartition("/")[2], "subresource": "logs", **space}
         try:
             texts.append(await bench.call("resource_get", {**target, "parameters": {"previous": True}}))
         except Exception as error:  # noqa: BLE001  # a pod that never ran has no log; the call is made all the same
@@ -101,9 +101,9 @@ async def _by_hand(bench: Workbench, world: World) -> tuple[World, int, int]:
 def _print_hands(hands: Sequence[tuple[World, int, int]], outcomes: dict[str, Outcome]) -> None:
     print("\n## The same by hand\n")
     print(
-        "Read with `resource_list`, `resource_get` and logs alone, as an agent goes about it: the object, its pods, one pod"
+        "Read with `resource_list` and `resource_get` alone, as an agent goes about it: the object, its pods, one pod"
     )
-    print("whole, the events, the last log, and what it refers to. What these answers cost, beside one `diagnose`:\n")
+    print("whole, the events, the last log, and what it refers to. What that costs, beside one `diagnose`:\n")
     print("| world | calls | tokens | with diagnose | tokens |\n|---|---:|---:|---:|---:|")
     for world, calls, tokens in hands:
         print(f"| {world.name} | {calls} | {tokens:,} | 1 | {outcomes[world.name].tokens} |")
