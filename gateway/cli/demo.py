@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from gateway.admin import bind
 from gateway.app import create_app
+from gateway.cli.clusters import READ_WRITE
 from gateway.cli.serve import loop_factory, serve_app
 from gateway.demo import EmbeddedCluster
 from gateway.demo.world import start_world
@@ -28,6 +29,8 @@ _ASK: Final = (
     "Show the last errors of the checkout pods on east.",
 )
 _LABELS: Final = {"east": "", "west": "PROD"}
+_MENDING: Final = {**READ_WRITE, "force": True}
+"""What is allowed on east: what is broken there belongs to another field manager, as it does in life."""
 
 Visit = Callable[[str, Mapping[str, str]], Awaitable[None]]
 
@@ -81,7 +84,7 @@ def _settings(clusters: tuple[EmbeddedCluster, ...]) -> Settings:
             "label": _LABELS[cluster.name],
             "server": cluster.server,
             "certificateAuthorityData": cluster.ca_pem.decode(),
-            "policy": {} if _LABELS[cluster.name] else {"writes": ["apply"]},
+            "policy": {} if _LABELS[cluster.name] else _MENDING,
         }
         for cluster in clusters
     ]
@@ -113,10 +116,10 @@ async def _greet(url: str, tokens: Mapping[str, str]) -> None:
 
 
 _CHANGE: Final = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: storefront, namespace: shop}
-spec: {replicas: 4}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: checkout, namespace: shop}
+data: {PAYMENTS_URL: https://payments.shop.example}
 """
 
 
@@ -130,7 +133,7 @@ async def _tour(url: str, tokens: Mapping[str, str]) -> None:
         ("One call says what, and why.", "east", "diagnose", {"namespace": "shop"}),
         ("A log, filtered where it is read.", "east", "resource_get", {}),
         ("A change is seen before it happens; without a person's yes nothing is written.", "east", "resource_apply",
-         {"manifest": _CHANGE}),
+         {"manifest": _CHANGE, "force": True}),
     )  # fmt: skip
     async with AsyncExitStack() as stack:
         clients = {

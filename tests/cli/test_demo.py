@@ -35,7 +35,7 @@ def test_the_tour_shows_both_clusters_a_problem_a_log_and_a_difference() -> None
         "log of pod shop/checkout",
     ):
         assert shown in ended.stdout
-    assert re.search(r"-  replicas: 3\n +\+  replicas: 4", ended.stdout)
+    assert re.search(r'-  PAYMENTS_URL: ""\n +\+  PAYMENTS_URL: https:', ended.stdout)
     assert "nothing written" in ended.stdout
 
 
