@@ -193,6 +193,22 @@ async def test_a_watch_that_breaks_is_opened_again(bench: Workbench, cluster: Em
     assert [record.verb for record in bench.records].count("watch") >= 1
 
 
+async def test_another_object_of_the_name_is_not_the_one_that_goes(bench: Workbench, cluster: EmbeddedCluster) -> None:
+    """Where an object was replaced while nobody watched, it is gone all the same."""
+
+    def seed(uid: str) -> None:
+        cluster.seed(
+            [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "demo", "uid": uid}}]
+        )
+
+    seed("first")
+    async with waiting(bench, resource="cm", name="a", namespace="demo", condition="deleted") as wait:
+        seed("second")
+        cluster.compact()
+        cluster.cut_connections()
+        assert "deleted after" in await wait
+
+
 async def test_a_cluster_that_is_away_is_said(bench: Workbench, cluster: EmbeddedCluster) -> None:
     """Where the cluster can't be asked any more, the answer must say that what it tells may be out of date."""
     cluster.seed([_web(ROLLING)])

@@ -165,7 +165,13 @@ async def test_changes_are_told_once_each(bench: Workbench, cluster: EmbeddedClu
             await happen()
             await asyncio.wait_for(waiting, 10)
         waiting = asyncio.ensure_future(anext(moments))
+        watches = len([sent for sent in bench.sent() if "watch=true" in sent])
+        cluster.compact()
         cluster.cut_connections()
+        async with asyncio.timeout(10):
+            while len([sent for sent in bench.sent() if "watch=true" in sent]) <= watches:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert not waiting.done()
         await cluster.request("DELETE", f"{CONFIG}/one")
         await asyncio.wait_for(waiting, 10)
     assert bench.pool.state().leases == 0
