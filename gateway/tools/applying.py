@@ -26,6 +26,8 @@ from gateway.tools.targets import Target
 
 _AT_ONCE: Final = 8
 """Documents that are tried at a time."""
+_OFF_LOOP: Final = 16 * 1024
+"""Bytes of an object from which its difference is made in a thread."""
 _SETTLES: Final = 10.0
 """Seconds in which a new kind or namespace becomes usable."""
 _PAUSE: Final = 0.1
@@ -93,7 +95,11 @@ async def _tried(session: ClusterSession, target: Target, *, force: bool) -> Pre
     warning = _warning(answer)
     if live is None:
         return Preview(target, "created", tuple(addition(target.document.content)), warning=warning)
-    lines = tuple(difference(live, await parse(answer.body)))
+    after = await parse(answer.body)
+    if len(answer.body) > _OFF_LOOP:
+        lines = tuple(await asyncio.to_thread(difference, live, after))
+    else:
+        lines = tuple(difference(live, after))
     return Preview(target, "changed" if lines else "unchanged", lines, live, warning)
 
 

@@ -6,6 +6,7 @@ and annotations are never left out, because server-side apply would delete what 
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,10 @@ import orjson
 _CONTEXT: Final = 3
 _LINES_SQUARED: Final = 4_000_000
 """Changed lines before times after from which no finest difference is looked for: that takes quadratic time."""
+_MOST_COMPARED: Final = 20_000_000
+"""Comparisons, about a second of them, that the finest difference may take: equal lines make it cubic."""
+_LOOK_BACK: Final = 2000
+"""Lines that are looked through for the field that a hunk begins in."""
 _LONG: Final = 300
 """Characters from which a line is shortened: an unchanged one at its end, a changed one where both are equal."""
 _NEAR: Final = 60
@@ -103,7 +108,10 @@ def _groups(old: Sequence[str], new: Sequence[str]) -> list[list[_Change]]:
     head = next((i for i in range(same) if old[i] != new[i]), same)
     tail = next((i for i in range(same - head) if old[-1 - i] != new[-1 - i]), same - head)
     middle_old, middle_new = old[head : len(old) - tail], new[head : len(new) - tail]
-    if len(middle_old) * len(middle_new) > _LINES_SQUARED:
+    autojunk = _compared(middle_old, middle_new, autojunk=False) > _MOST_COMPARED
+    if len(middle_old) * len(middle_new) > _LINES_SQUARED or (
+        autojunk and _compared(middle_old, middle_new, autojunk=True) > _MOST_COMPARED
+    ):
         first, last = max(head - _CONTEXT, 0), min(tail, _CONTEXT)
         low, high = len(old) - tail, len(new) - tail
         changes = [
@@ -114,11 +122,22 @@ def _groups(old: Sequence[str], new: Sequence[str]) -> list[list[_Change]]:
         return [changes]
     first, last = max(head - _CONTEXT, 0), min(tail, _CONTEXT)
     part_old, part_new = old[first : len(old) - tail + last], new[first : len(new) - tail + last]
-    matcher = difflib.SequenceMatcher(None, part_old, part_new, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, part_old, part_new, autojunk=autojunk)
     return [
         [(tag, a + first, b + first, c + first, d + first) for tag, a, b, c, d in group]
         for group in matcher.get_grouped_opcodes(_CONTEXT)
     ]
+
+
+def _compared(old: Sequence[str], new: Sequence[str], *, autojunk: bool) -> int:
+    """Return how many comparisons difflib needs at worst: all pairs of equal lines, anew for each line that is equal.
+
+    With `autojunk` it begins no match at a line that is over a hundredth of at least 200.
+    """
+    gone, come = Counter(old), Counter(new)
+    often = len(new) // 100 + 1 if autojunk and len(new) >= 200 else len(new)  # noqa: PLR2004  # difflib's own numbers
+    pairs = sum(count * come[line] for line, count in gone.items() if come[line] <= often)
+    return (len(old) + pairs) * min(len(old), len(new))
 
 
 def _parent(lines: Sequence[str], index: int) -> str:
@@ -127,7 +146,7 @@ def _parent(lines: Sequence[str], index: int) -> str:
         return ""
     depth = _depth(lines[index])
     path: list[str] = []
-    for line in reversed(lines[:index]):
+    for line in reversed(lines[max(0, index - _LOOK_BACK) : index]):
         if _depth(line) < depth:
             depth = _depth(line)
             key, colon, value = line.strip().partition(":")

@@ -20,7 +20,9 @@ from gateway.tools.yaml_values import (
     too_many_documents,
 )
 
-_CUT: Final = re.compile(r"…\[(\d+ more bytes|more items)\]|^\[(masked|redacted)\]$").search
+_CUT: Final = re.compile(
+    r"…\[\d+ (more (bytes|items|characters)|keys|items)\]|^\[(\d+ more keys|masked|redacted)\]$"
+).search
 """What stands where an answer of the gateway was cut or something was masked: applied, it would replace the value."""
 
 

@@ -1,6 +1,6 @@
 """The tool `resource_list`: objects of one kind, as the API server's own table or whole."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
@@ -16,6 +16,8 @@ from gateway.tools.tool import Arguments, Tool
 
 MAX_ITEMS: Final = 500
 """Items of one answer; a larger wish is taken as this many."""
+_HEADING: Final = 60
+"""Characters of a column's name."""
 _EMPTY: Final = frozenset({"", "<none>", "<unset>"})
 
 
@@ -59,8 +61,8 @@ class ListTool:
         binding = _binding(session, kind, arguments)
         token = self.continuation.open(arguments.continue_, *binding) if arguments.continue_ else ""
         limit = min(arguments.limit, MAX_ITEMS)
+        budget = _budget(session)
         page = await _page(session, kind, arguments, token, limit)
-        budget = session.cluster.limits.answer_bytes - 1024
         fitting = min(_fitting(page.items, budget), limit)
         if fitting < len(page.items):
             # Only the API server can say where the next page begins, so ask for just what fits.
@@ -85,6 +87,10 @@ def _binding(session: ClusterSession, kind: ResourceType, arguments: ListArgumen
         arguments.label_selector or "",
         arguments.field_selector or "",
     )
+
+
+def _budget(session: ClusterSession) -> int:
+    return session.cluster.limits.answer_bytes - 1024
 
 
 async def _page(session: ClusterSession, kind: ResourceType, arguments: ListArguments, token: str, limit: int) -> _Page:
@@ -116,7 +122,7 @@ async def _page(session: ClusterSession, kind: ResourceType, arguments: ListArgu
         documents: list[Any] = []
     else:
         documents = [trimmed(item, annotations=arguments.include_annotations) for item in document.get("items") or ()]
-        columns, items = "", [_whole(item, arguments.output) for item in documents]
+        columns, items = "", list(_wholes(documents, arguments.output, _budget(session)))
     return _Page(
         columns, tuple(items), tuple(documents), metadata.get("continue") or "", metadata.get("remainingItemCount")
     )
@@ -137,8 +143,23 @@ def _table(document: dict[str, Any], *, across: bool, names: bool) -> tuple[str,
         if across:
             cells.insert(0, ((row.get("object") or {}).get("metadata") or {}).get("namespace", ""))
         lines.append("\t".join(cells))
-    heading = [*(["NAMESPACE"] if across else []), *(str(definitions[i].get("name", "")).upper() for i in shown)]
+    heading = [
+        *(["NAMESPACE"] if across else []),
+        *(one_line(definitions[i].get("name", ""))[:_HEADING].upper() for i in shown),
+    ]
     return "" if names else "\t".join(heading), lines
+
+
+def _wholes(documents: Iterable[dict[str, Any]], output: str, budget: int) -> Iterator[str]:
+    """Write out each object, but those beyond the budget to nothing: no more of them is shown, and YAML is slow."""
+    for document in documents:
+        text = ""
+        if budget >= 0:
+            # YAML is longer than JSON, so this does not fit either.
+            long = output == "yaml" and len(as_json(document)) > budget
+            text = _whole(document, "json" if long else output)
+            budget -= len(text.encode()) + 1
+        yield text
 
 
 def _whole(item: dict[str, Any], output: str) -> str:

@@ -89,8 +89,7 @@ class PostTool:
         session.judge(_eviction(pod, options), pod.kind)
         metadata = (await read_pod(session, pod))["metadata"]
         uid = str(metadata.get("uid") or "")
-        # Whatever was confirmed, it is this very pod that goes.
-        options["preconditions"] = {"uid": uid, **options.get("preconditions", {})}
+        options["preconditions"] = held_to(options.get("preconditions", {}), uid)
         named = f"pod {pod.namespace}/{pod.name}"
         await _send(session, pod, _eviction(pod, options, dry_run=True))
         where = f"cluster {session.cluster.shown}"
@@ -147,6 +146,11 @@ def _delete_options(arguments: PostArguments) -> dict[str, Any]:
             f"An eviction takes gracePeriodSeconds, preconditions and dryRun, not {', '.join(sorted(unknown))[:200]}."
         )
     return options
+
+
+def held_to(preconditions: dict[str, Any], uid: str) -> dict[str, Any]:
+    """Return preconditions that always name a uid, the caller's or else this: it is the confirmed pod that goes."""
+    return {**preconditions, "uid": preconditions.get("uid") or uid}
 
 
 def _eviction(pod: PodRef, options: dict[str, Any], *, dry_run: bool = False) -> Request:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import orjson
 import yaml
@@ -21,24 +21,63 @@ _NOTE: Final = 32
 _DEEPEST: Final = 16
 """Levels of an object from which on the deepest are cut."""
 
+_TEXTS: Final = ("name", "namespace", "uid", "resourceVersion", "continue")
+_LONGEST: Final = 4000
+"""Characters of the longest of these; an API server's own `continue` has some hundred."""
+
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 async def parse(body: bytes) -> dict[str, Any]:
     """Parse a JSON document, a large one off the event loop.
 
+    What every Kubernetes object or list has in common is looked at here, once for all who read it.
+
     Raises:
-        GatewayError: It is not a JSON object.
+        GatewayError: It is not a Kubernetes object, nor a list of them.
     """
     try:
         document = await asyncio.to_thread(orjson.loads, body) if len(body) > _OFF_LOOP else orjson.loads(body)
     except orjson.JSONDecodeError as error:
         message = "The API server's answer is not valid JSON. Try again; tell a person if it lasts."
         raise GatewayError(message) from error
-    if not isinstance(document, dict):
+    if not _is_shaped(document):
         message = "The API server's answer is not a Kubernetes object. Tell a person if it lasts."
         raise GatewayError(message)
     return document
+
+
+def _is_shaped(document: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it has metadata, items and a table's rows as Kubernetes has them, where it has them."""
+    if not _has_metadata(document):
+        return False
+    columns, rows, items = (document.get(key) or [] for key in ("columnDefinitions", "rows", "items"))
+    if not (isinstance(columns, list) and isinstance(rows, list) and isinstance(items, list)):
+        return False
+    return (
+        all(isinstance(column, dict) for column in columns)
+        and all(isinstance(row, dict) and _is_row(row, len(columns)) for row in rows)
+        and all(map(_has_metadata, items))
+    )
+
+
+def _has_metadata(document: Any) -> bool:
+    if not isinstance(document, dict):
+        return False
+    metadata = document.get("metadata")
+    if metadata is None:
+        return True
+    if not isinstance(metadata, dict):
+        return False
+    texts = [metadata[key] for key in _TEXTS if metadata.get(key) is not None]
+    return all(isinstance(text, str) and len(text) <= _LONGEST for text in texts) and isinstance(
+        metadata.get("remainingItemCount") or 0, int
+    )
+
+
+def _is_row(row: dict[str, Any], columns: int) -> bool:
+    cells, found = row.get("cells"), row.get("object")
+    return isinstance(cells, list) and len(cells) >= columns and (found is None or _has_metadata(found))
 
 
 def trimmed(document: dict[str, Any], *, annotations: bool) -> dict[str, Any]:
@@ -90,8 +129,12 @@ def fitted(document: dict[str, Any], limit: int) -> tuple[dict[str, Any], bool]:
     Long strings give way first, then the tails of long lists and mappings, then what lies deepest; what was cut is said
     in its place. The document is changed in place: nothing else holds it.
     """
-    if _size(document) <= limit:
-        return document, False
+    try:
+        if _size(document) <= limit:
+            return document, False
+    except orjson.JSONEncodeError:
+        # Nested deeper than JSON is written here.
+        document = _shallow(document, _DEEPEST)
     for give_way in (_shorten_strings, _shorten_lists, _shorten_mappings):
         give_way(document, limit)
         if _size(document) <= limit:
