@@ -69,6 +69,31 @@ async def test_one_clusters_trouble_is_its_own(cluster: EmbeddedCluster) -> None
         assert "namespaces" in await call(client, await cluster.token(), "namespaces")
 
 
+async def test_a_session_belongs_to_one_cluster(cluster: EmbeddedCluster) -> None:
+    """Two clusters of equal issuers and subjects, as all kind clusters are, do not share what a client opened."""
+    opening = {
+        "jsonrpc": "2.0",
+        "id": 0,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}},
+    }
+    accept = {"Accept": "application/json, text/event-stream"}
+    async with EmbeddedCluster("west") as west:
+        app = create_app(settings(listed(cluster), listed(west)))
+        async with app.test_app() as running:
+            client = running.test_client()
+            ours = accept | {"Authorization": f"Bearer {await cluster.token()}"}
+            theirs = accept | {"Authorization": f"Bearer {await west.token()}"}
+            opened = await client.post("/mcp", json=opening, headers=ours)
+            session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"], "MCP-Protocol-Version": "2025-06-18"}
+            listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+            statuses = [
+                (await client.post("/mcp", json=listing, headers=who | session)).status_code
+                for who in (ours, theirs, ours)
+            ]
+    assert statuses == [200, 404, 200]
+
+
 async def test_metrics_are_on_the_admin_listener_alone(cluster: EmbeddedCluster) -> None:
     """Calls, requests, pool, verdicts and discovery are there, and no token is."""
     token = await cluster.token()
