@@ -22,7 +22,9 @@ from gateway.kube.client import Address, ApiServer, Timeouts
 
 VERIFICATION_WIDTH: Final = 4
 VERIFICATION_QUEUE: Final = 32
-"""The lane in which tokens are verified is small, so that unverified callers can't use up a cluster's (promise 3)."""
+KEY_READS: Final = 2
+"""The lane in which tokens are verified is small, so that unverified callers can't use up a cluster's (promise 3).
+Beside it, keys are read at most so often at once."""
 
 _log = structlog.get_logger(__name__)
 
@@ -222,7 +224,7 @@ class Pool:
             Address(cluster.address or cluster.server, cluster.tls_server_name),
             self._trust.context(bundle),
             Timeouts(limits.connect_seconds, limits.first_byte_seconds, limits.call_seconds),
-            connections=limits.connections + VERIFICATION_WIDTH,
+            connections=limits.connections + VERIFICATION_WIDTH + KEY_READS,
         )
         self._created += 1
         # Spread, so that clusters that were first used together are not renewed together.

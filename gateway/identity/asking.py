@@ -1,7 +1,8 @@
 """Boundary to the cluster a token names: its signing keys, and its own word about a token, in the lane for that.
 
-Every question carries the token in question and is bounded: few at once, one deadline, small answers. What the cluster
-does not answer becomes `ClusterUnavailable`, which says nothing about the token.
+Every question carries the token in question and is bounded: few at once, one deadline, small answers. Keys are asked
+for beside the lane, at most by two at once, because a lane full of bad tokens must not keep good ones from being verified.
+What the cluster does not answer becomes `ClusterUnavailable`, which says nothing about the token.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from gateway.clusters.options import ClusterOptions
-from gateway.clusters.pool import Lease, Pool
+from gateway.clusters.pool import Pool
 from gateway.clusters.system import read_document, review
 from gateway.errors import ClusterUnavailable
 from gateway.kube.client import Answer
@@ -56,7 +57,7 @@ async def ask_keys(pool: Pool, cluster: ClusterOptions, token: BearerToken, *, s
     Raises:
         ClusterUnavailable: It can't be asked now.
     """
-    async with _asking(pool, cluster, seconds) as lease:
+    async with _trouble_told(seconds), pool.lease(cluster) as lease:
         answer = await read_document(lease, token, _JWKS, accept=_ACCEPT)
         if answer.ok:
             about = await read_document(lease, token, _ISSUER)
@@ -73,7 +74,7 @@ async def ask_username(pool: Pool, cluster: ClusterOptions, token: BearerToken, 
     Raises:
         ClusterUnavailable: It can't be asked now, or does not answer such a question.
     """
-    async with _asking(pool, cluster, seconds) as lease:
+    async with _trouble_told(seconds), pool.lease(cluster) as lease, lease.verification.entered():
         answer = await review(lease, token)
         if _refused(answer):
             return None
@@ -96,10 +97,10 @@ def unavailable(why: str, retry_after: int = _RETRY) -> ClusterUnavailable:
 
 
 @asynccontextmanager
-async def _asking(pool: Pool, cluster: ClusterOptions, seconds: float) -> AsyncIterator[Lease]:
+async def _trouble_told(seconds: float) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(seconds), pool.lease(cluster) as lease, lease.verification.entered():
-            yield lease
+        async with asyncio.timeout(seconds):
+            yield
     except TimeoutError:
         raise unavailable("it did not answer in time") from None
     except Unreachable as error:

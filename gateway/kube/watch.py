@@ -25,6 +25,8 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 """Bytes of the longest event: etcd holds no object over 1.5 MiB, unless its operator chose so."""
 _REFUSAL: Final = 64 * 1024
 """Bytes of a refusal's body that are read."""
+_SHORTEST_PAUSE: Final = 0.2
+"""Seconds between a watch that ended after an event and the next."""
 _LONGEST_PAUSE: Final = 15.0
 """Seconds between two attempts to reach a cluster that can't be reached."""
 
@@ -117,7 +119,10 @@ def _event(line: bytes) -> Event:
             code = found.get("code")
             raise error_from(code if isinstance(code, int) else 500, {}, orjson.dumps(found))
         metadata = found["metadata"]
-        return Event(kind, metadata.get("uid") or "", metadata.get("resourceVersion") or "", found)
+        uid, version = metadata.get("uid") or "", metadata.get("resourceVersion") or ""
+        if not (isinstance(kind, str) and isinstance(uid, str) and isinstance(version, str)):
+            raise TypeError  # noqa: TRY301  # told like every other event that is none
+        return Event(kind, uid, version, found)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Unreachable("reset", "what it sends is not a watch", sent=True) from error
 
@@ -159,8 +164,8 @@ async def follow(
                 raise
             version = ""
             yield View(objects, error.message)
-        if failures:
-            await asyncio.sleep(min(2.0 ** (failures - 1), _LONGEST_PAUSE))
+        # An API server that ends each watch after one event must not be asked as fast as it can do that.
+        await asyncio.sleep(min(2.0 ** (failures - 1), _LONGEST_PAUSE) if failures else _SHORTEST_PAUSE)
         failures += 1
 
 
