@@ -55,8 +55,8 @@ async def test_a_real_rollout_is_waited_for_with_progress(
     name = f"rolls-{mode}"
     seen: list[tuple[float, float | None, str | None]] = []
 
-    async def on_progress(done: float, total: float | None, message: str | None) -> None:
-        seen.append((done, total, message))
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
 
     with running_gateway(tmp_path, describe(real_node)) as gateway:
         async with connected(gateway.url, await real_node.token(), mode) as client:
@@ -118,7 +118,8 @@ async def test_a_cancelled_wait_ends_its_watch(
     options = {"elicitation_callback": ignored} if asks else {}
     told = asyncio.Event()
 
-    async def on_progress(*_: Any) -> None:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        assert message, (progress, total)
         told.set()
 
     async with connected(gateway.url, await real_cluster.token(), mode, **options) as client:
