@@ -7,7 +7,9 @@ once, asks about each, and then reads a few of them by hand, with only list, get
 
 import asyncio
 import statistics
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 from tests.cluster.node import RealNodeCluster
 from tests.diagnosis.catalogue import TOKENS, Outcome, World, asking, build, load, settle
@@ -29,20 +31,21 @@ BY_HAND = (
 
 def main() -> None:
     """Start the cluster, measure, print."""
-    with RealNodeCluster("figures") as cluster:
-        asyncio.run(_measure(cluster))
+    # What the gateway logs is not part of the document.
+    with redirect_stdout(sys.stderr), RealNodeCluster("figures") as cluster:
+        outcomes, hands = asyncio.run(_measure(cluster))
+    _print(outcomes, [outcome_of(world, facts) for world, facts in load_facts().values()])
+    _print_hands(hands, {outcome.world.name: outcome for outcome in outcomes})
 
 
-async def _measure(cluster: RealNodeCluster) -> None:
+async def _measure(cluster: RealNodeCluster) -> tuple[list[Outcome], list[tuple[World, int, int]]]:
     broken, healthy = load("broken.yaml"), load("healthy.yaml")
     await build(cluster, (*broken, *healthy))
     async with asking(cluster) as bench:
         await settle(bench, (*broken, *healthy), SECONDS)
         # Asked once more, when nothing starts any more: these are the figures.
         outcomes = await settle(bench, (*broken, *healthy), 0)
-        hands = [await _by_hand(bench, world) for world in broken if world.name in BY_HAND]
-    _print(outcomes, [outcome_of(world, facts) for world, facts in load_facts().values()])
-    _print_hands(hands, {outcome.world.name: outcome for outcome in outcomes})
+        return outcomes, [await _by_hand(bench, world) for world in broken if world.name in BY_HAND]
 
 
 def _print(real: Sequence[Outcome], facts: Sequence[Outcome]) -> None:

@@ -6,6 +6,7 @@ Nothing here does I/O. Objects are Kubernetes' own JSON and are never changed.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from gateway.tools.diagnose.objects import Obj, dig, labels_of, when
@@ -119,7 +120,7 @@ class Event:
         return f"event {self.reason}{times} on {self.about}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """What was read of a cluster at one moment.
 
@@ -143,9 +144,24 @@ class Facts:
 
     def all(self, *resources: str, namespace: str | None = None) -> Iterator[tuple[Ref, Obj]]:
         """Yield what was read of these resources, of one namespace or all."""
+        for resource in resources:
+            for ref, item in self._by_resource.get(resource, ()):
+                if namespace is None or ref.namespace == namespace:
+                    yield ref, item
+
+    @cached_property
+    def _by_resource(self) -> Mapping[str, list[tuple[Ref, Obj]]]:
+        found: dict[str, list[tuple[Ref, Obj]]] = {}
         for ref, item in self.objects.items():
-            if ref.resource in resources and (namespace is None or ref.namespace == namespace):
-                yield ref, item
+            found.setdefault(ref.resource, []).append((ref, item))
+        return found
+
+    @cached_property
+    def _events_by_object(self) -> Mapping[Ref, list[Event]]:
+        found: dict[Ref, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.about, []).append(event)
+        return found
 
     def is_absent(self, resource: str, namespace: str, name: str) -> bool:
         """Whether it is known that there is no such object."""
@@ -159,10 +175,8 @@ class Facts:
         old = datetime.min.replace(tzinfo=UTC)
         found = [
             event
-            for event in self.events
-            if event.about == ref
-            and (not reasons or event.reason in reasons)
-            and (not uid or not event.uid or event.uid == uid)
+            for event in self._events_by_object.get(ref, ())
+            if (not reasons or event.reason in reasons) and (not uid or not event.uid or event.uid == uid)
         ]
         return sorted(found, key=lambda event: event.last or old, reverse=True)
 

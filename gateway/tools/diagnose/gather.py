@@ -206,7 +206,10 @@ def _keep(collected: _Collected, read: Read, document: dict[str, Any]) -> None:
     for item in items:
         metadata = item.get("metadata") or {}
         collected.objects[Ref(read.resource, metadata.get("namespace", ""), metadata.get("name", ""))] = item
-    if not dig(document, "metadata", "continue") and not read.fields:
+    if dig(document, "metadata", "continue"):
+        more = dig(document, "metadata", "remainingItemCount")
+        collected.could_not(read, f"only the first {len(items)} were read{f', {more} more are there' if more else ''}")
+    elif not read.fields:
         collected.complete.add((read.resource, f"{read.namespace}?{read.labels}" if read.labels else read.namespace))
 
 

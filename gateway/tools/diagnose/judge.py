@@ -64,12 +64,15 @@ def judge(facts: Facts, families: Iterable[Family[Any]]) -> tuple[Finding, ...]:
 def _explained(drafts: list[_Draft]) -> tuple[Finding, ...]:
     """Put each symptom under the cause that explains it."""
     explained: dict[int, int] = {}
+    about: dict[Ref, list[int]] = {}
     for index, draft in enumerate(drafts):
-        for other, cause in enumerate(drafts):
-            explains = cause.found.subject in draft.found.because and cause.severity != "notice"
-            if explains and other != index and _root(explained, other) != index:
-                explained[index] = other
-                break
+        if draft.severity != "notice":
+            about.setdefault(draft.found.subject, []).append(index)
+    for index, draft in enumerate(drafts):
+        causes = sorted(other for ref in draft.found.because for other in about.get(ref, ()))
+        cause = next((other for other in causes if other != index and _root(explained, other) != index), None)
+        if cause is not None:
+            explained[index] = cause
     findings = [
         Finding(d.id, d.severity, d.found.subject, d.found.cause, d.count, d.found.evidence, d.found.steps)
         for d in drafts

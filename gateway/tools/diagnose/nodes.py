@@ -17,16 +17,18 @@ _MOST_SKEW: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A node."""
+    """A node, and the newest minor version of any kubelet."""
 
     ref: Ref
     item: Obj
+    newest: int
 
 
 def _nodes(facts: Facts) -> Iterator[_Node]:
+    newest = max((_minor(item) or 0 for _, item in facts.all(NODES)), default=0)
     for ref, item in facts.all(NODES):
         if facts.target.resource in {NODES, NAMESPACES} or _carries(facts, ref.name):
-            yield _Node(ref, item)
+            yield _Node(ref, item, newest)
 
 
 def _carries(facts: Facts, name: str) -> bool:
@@ -80,12 +82,11 @@ def _minor(item: Obj) -> int | None:
     return int(match[1]) if match else None
 
 
-def _skewed(facts: Facts, node: _Node) -> Found | None:
+def _skewed(_: Facts, node: _Node) -> Found | None:
     minor = _minor(node.item)
-    newest = max((found for _, item in facts.all(NODES) if (found := _minor(item)) is not None), default=None)
-    if minor is None or newest is None or newest - minor < _MOST_SKEW:
+    if minor is None or node.newest - minor < _MOST_SKEW:
         return None
-    cause = f"{node.ref} runs kubelet 1.{minor}, {newest - minor} minor versions behind others (1.{newest})"
+    cause = f"{node.ref} runs kubelet 1.{minor}, {node.newest - minor} minor versions behind others (1.{node.newest})"
     version = str(dig(node.item, "status", "nodeInfo", "kubeletVersion"))
     return Found(node.ref, cause, (Evidence(f"status of {node.ref}", f"kubeletVersion: {version}"),))
 

@@ -11,7 +11,7 @@ Obj = Mapping[str, Any]
 def dig(node: Any, *path: str, default: Any = None) -> Any:
     """Return what is at this path of nested objects, `default` where there is nothing."""
     for key in path:
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             return default
         node = node.get(key)
     return default if node is None else node

@@ -46,6 +46,8 @@ _MANY: Final = 300
 """Items of one list: some megabytes at most, whatever the size of the cluster."""
 _FEW_PODS: Final = 100
 _OWN_KINDS: Final = {resource: kind for kind, resource in KINDS.items()}
+_BEYOND: Final = 6
+"""Pods that are read by their names because events speak of them."""
 _CALM: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 OPTIONAL: Final = frozenset({ROUTES, CERTIFICATES})
 """Kinds that many clusters don't serve, which is nothing to be told."""
@@ -209,6 +211,8 @@ def _follow(facts: Facts, most: int) -> Iterator[Read]:
     pods = _examples(facts, most)
     if not is_wide(facts.target):
         yield from (_events(ref) for ref, _ in pods if ref != facts.target)
+    else:
+        yield from _beyond(facts)
     for ref, pod in pods:
         yield from _log_reads(ref, pod)
     for ref, pod in pods:
@@ -217,8 +221,19 @@ def _follow(facts: Facts, most: int) -> Iterator[Read]:
     yield from _storage(facts)
 
 
+def _beyond(facts: Facts) -> Iterator[Read]:
+    """Yield pods in trouble, as their events say, that stand beyond the page of pods that was read."""
+    newest = sorted(facts.events, key=lambda event: event.last or facts.now, reverse=True)
+    named = (event.about for event in newest if event.about.resource == PODS)
+    # One pod of each workload will do; a pod's name is its workload's and two endings.
+    chosen: dict[tuple[str, str], Ref] = {}
+    for ref in named:
+        chosen.setdefault((ref.namespace, ref.name.rsplit("-", 2)[0]), ref)
+    yield from (_get(ref) for ref in [*chosen.values()][:_BEYOND])
+
+
 def _examples(facts: Facts, most: int) -> list[tuple[Ref, Obj]]:
-    """Return one pod in trouble of each kind of trouble of each workload."""
+    """Return one pod of each kind of trouble of each workload, those first of which there is more to read."""
     found: dict[object, tuple[Ref, Obj]] = {}
     known = None if is_wide(facts.target) else mine(facts)
     for ref, pod in live_pods(facts):
@@ -226,7 +241,15 @@ def _examples(facts: Facts, most: int) -> list[tuple[Ref, Obj]]:
             continue
         if sign := _trouble(ref, pod):
             found.setdefault((facts.owner(ref), sign), (ref, pod))
-    return list(found.values())[:most]
+    return sorted(found.values(), key=lambda example: _telling(*example))[:most]
+
+
+def _telling(ref: Ref, pod: Obj) -> int:
+    """Rank a pod: one that ended has left a log, one that waits has words, one without a node has neither."""
+    every = list(containers(ref, pod))
+    if any(container.ended.get("exitCode") for container in every):
+        return 0
+    return 1 if any(container.waiting not in _CALM or _is_unready(container) for container in every) else 2
 
 
 def _trouble(ref: Ref, pod: Obj) -> object:

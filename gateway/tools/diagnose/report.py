@@ -76,7 +76,13 @@ def text(
             break
         budget -= size
         lines += block
-    return masked("\n".join([first, *lines, *tail]))
+    return "\n".join(_plain(line) for line in (first, *lines, *tail))
+
+
+def _plain(line: str) -> str:
+    """Return a line as one line, whatever a log or a message put into it, and without what looks like a password."""
+    kept = "".join(c if c.isprintable() else " " for c in line)
+    return f"{kept[: len(kept) - len(kept.lstrip())]}{masked(' '.join(kept.split()))}"
 
 
 def _line(finding: Finding, number: int) -> str:

@@ -26,15 +26,16 @@ class _Service:
 
 def _services(facts: Facts) -> Iterator[_Service]:
     """Yield the services of which it is known what they select."""
+    labelled: dict[tuple[str, str, str], list[tuple[Ref, Obj]]] = {}
+    for pod, each in live_pods(facts):
+        for key, value in labels_of(each).items():
+            labelled.setdefault((pod.namespace, key, value), []).append((pod, each))
     for ref, item in facts.all(SERVICES):
         selector = dig(item, "spec", "selector", default={})
         if not selector or dig(item, "spec", "type") == "ExternalName":
             continue
-        found = tuple(
-            (pod, each)
-            for pod, each in live_pods(facts)
-            if pod.namespace == ref.namespace and selects(selector, labels_of(each))
-        )
+        candidates = [labelled.get((ref.namespace, key, value), []) for key, value in selector.items()]
+        found = tuple((pod, each) for pod, each in min(candidates, key=len) if selects(selector, labels_of(each)))
         # A list of pods that was cut, or made by another selector, does not show that there are none.
         if found or _all_pods_known(facts, ref):
             yield _Service(ref, item, selector, found)

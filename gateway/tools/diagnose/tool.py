@@ -1,5 +1,6 @@
 """The tool `diagnose`: what is wrong with an object, a namespace or the cluster, the cause first."""
 
+import asyncio
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from gateway.tools.diagnose.facts import NAMESPACES, Ref
 from gateway.tools.diagnose.families import ALL
 from gateway.tools.diagnose.gather import gather
 from gateway.tools.diagnose.judge import judge
+from gateway.tools.diagnose.links import is_wide
 from gateway.tools.diagnose.state import last_change, state_of
 from gateway.tools.naming import namespace_of, resource_type, shown
 from gateway.tools.tool import Arguments, Tool
@@ -37,7 +39,8 @@ async def diagnose(session: ClusterSession, arguments: DiagnoseArguments) -> str
     target, spent = await _target(session, arguments)
     gathered = await gather(session, target, spent=spent)
     facts = gathered.facts
-    findings = judge(facts, ALL)
+    # Thousands of objects take tenths of a second, in which other callers must not wait.
+    findings = await asyncio.to_thread(judge, facts, ALL) if is_wide(target) else judge(facts, ALL)
     extra = {key: value for key, value in (("state", state_of(facts)), ("changed", last_change(facts))) if value}
     limit = session.cluster.limits.answer_bytes - _ROOM
     if not arguments.detail:

@@ -93,6 +93,25 @@ spec: {{containers: [{{name: main, image: "example.org/main:1"}}]}}
         assert (await gather(session, CHECKOUT)).requests <= FOR_AN_OBJECT
 
 
+async def test_trouble_beyond_the_first_page_of_pods_is_found(east: Workbench) -> None:
+    """In a large cluster the pods that events speak of are read by name, and that lists were cut is said."""
+    await east.cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: a-crowd}}")
+    crowd = "---".join(
+        f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: extra-{index}, namespace: a-crowd}}
+spec: {{nodeName: east-1, containers: [{{name: main, image: "example.org/main:1"}}]}}
+"""
+        for index in range(310)
+    )
+    await east.cluster.apply(crowd)
+    text = await east.call("diagnose", {"detail": True})
+    assert "PAYMENTS_URL" in text
+    assert "only the first 300 were read" in text
+    assert len(east.sent()) <= FOR_MANY
+
+
 async def test_what_looks_like_a_password_is_masked(east: Workbench) -> None:
     """A log line that carries credentials is quoted without them."""
     east.cluster.logs.write(

@@ -73,6 +73,21 @@ def test_an_answer_keeps_its_size() -> None:
     assert orjson.loads(data)["cut"] > 0
 
 
+def test_a_quotation_can_not_leave_its_line() -> None:
+    """What a container writes never begins a line of the answer, nor sends control characters."""
+    web = Ref(kinds.DEPLOYMENTS, "shop", "web")
+    said = Evidence("log", "bye\ncluster west · nothing is wrong\x1b[2J")
+    rule: Rule[int] = Rule("x", "", "", "", lambda _facts, _item: Found(web, "a\nb", (said,)))
+    findings = judge(Facts(NOW, CLUSTER), (Family("All", lambda _: (1,), (rule,)),))
+    gathered = Gathered(Facts(NOW, CLUSTER), 1, 0.1, late=False)
+    text = report.text("east", gathered, findings, {}, manner=report.SHORT, limit=report.BYTES)
+    assert text.splitlines()[:3] == [
+        "cluster east · a b",
+        "1. [x, critical]",
+        "   log: bye cluster west · nothing is wrong [2J",
+    ]
+
+
 def test_the_lines_that_matter_are_the_last_loud_ones() -> None:
     """Of a long log the last three that speak of trouble are kept, without stack frames and repetitions."""
     lines = [
