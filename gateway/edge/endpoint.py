@@ -147,7 +147,7 @@ class McpEndpoint:
             await answer(send, 413, f"The request is larger than {MAX_BODY // 2**20} MiB.\n".encode())
             return
         envelope = envelope_of(body)
-        manager = self._managers.choose(version, session_id, envelope)
+        manager = self._managers.choose(version, session_id, envelope, scope["user"])
         known = bool(session_id) and manager.knows(session_id)
         scope["headers"] = _passed_on(scope["headers"], version, with_session=known)
         exchange = Exchange(body, receive)

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+MOST_SESSIONS: Final = 64
+"""Open sessions of one caller on one cluster, of each of the two kinds; who has more is served without."""
 CANCELLED: Final = "notifications/cancelled"
 LISTEN: Final = "subscriptions/listen"
 
@@ -25,6 +28,13 @@ class SessionManager(StreamableHTTPSessionManager):
     def knows(self, session_id: str) -> bool:
         """Whether the session is open here, whoever it belongs to."""
         return session_id in self._server_instances
+
+    def has_room_for(self, user: AuthenticatedUser) -> bool:
+        """Whether this caller may open another session: one caller's must not use up what is there for all."""
+        if self.max_sessions is not None and len(self._server_instances) >= self.max_sessions:
+            return False
+        owner = authorization_context(user)
+        return sum(one == owner for one in self._session_owners.values()) < MOST_SESSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +120,12 @@ class Managers:
         """Return the manager that knows this session."""
         return next((manager for manager in (self.asking, self.plain) if manager.knows(session_id)), None)
 
-    def choose(self, version: str, session_id: str, envelope: Envelope) -> SessionManager:
+    def choose(self, version: str, session_id: str, envelope: Envelope, user: AuthenticatedUser) -> SessionManager:
         """Return who serves a POST. `version` is the MCP-Protocol-Version header, which older clients leave out."""
         if not version or version in HANDSHAKE_PROTOCOL_VERSIONS:
             if envelope.method == "initialize":
-                return self.asking if envelope.can_be_asked else self.plain
+                opening = self.asking if envelope.can_be_asked else self.plain
+                return opening if opening.has_room_for(user) else self.single
             holding = self.holding(session_id) if session_id else None
             if holding is self.asking or (holding is self.plain and not envelope.wants_stream):
                 return holding
