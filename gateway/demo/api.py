@@ -4,6 +4,7 @@ Authentication, then authorization, then the handler, in the real server's order
 refusals come in its order too.
 """
 
+import logging
 from collections.abc import Mapping
 
 import orjson
@@ -77,6 +78,10 @@ async def handle(state: State, call: Call, user: User | None = None) -> Answer:
         return Answer(404, b"404 page not found\n", PLAIN, {"X-Content-Type-Options": "nosniff"})
     except StatusError as error:
         return error.answer()
+    except Exception:  # the real server recovers from a panic just so
+        logging.getLogger(__name__).exception("%s %s", call.method, call.path)
+        words = b"This request caused apiserver to panic. Look in the logs for details.\n"
+        return Answer(500, words, PLAIN)
 
 
 def upgrade(state: State, call: Call) -> Container | Answer:

@@ -8,6 +8,7 @@ import yaml
 
 from gateway.demo import schema
 from gateway.demo.discovery import Resource
+from gateway.demo.durations import parse_time
 from gateway.demo.validation import option
 from gateway.demo.wire import Call, Obj, StatusError, bad_request
 
@@ -35,6 +36,8 @@ _Loader.add_constructor("tag:yaml.org,2002:bool", lambda _, node: str(node.value
 def _as_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {key if isinstance(key, str) else orjson.dumps(key).decode(): _as_json(v) for key, v in value.items()}
+    if isinstance(value, int) and abs(value) >> 63:
+        return float(value)
     return [_as_json(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -89,6 +92,12 @@ def _unrecognized(resource: Resource, why: str) -> StatusError:
 def typed(body: Obj, resource: Resource) -> Obj:
     """Return a body that has the resource's apiVersion and kind; raises StatusError 400 for another type."""
     version, kind = body.get("apiVersion") or resource.api_version, body.get("kind") or resource.kind
+    for name in ("apiVersion", "kind"):
+        if not isinstance(body.get(name) or "", str):
+            raise _unrecognized(resource, f"couldn't get version/kind; json parse error: {name} is not a string")
+    if not isinstance(body.get("metadata") or {}, dict):
+        words = f"json: cannot unmarshal into Go struct field {resource.kind}.metadata of type v1.ObjectMeta"
+        raise bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {words}')
     if kind != resource.kind:
         group, _, short = version.rpartition("/")
         del group
@@ -143,9 +152,19 @@ def _check_go_types(kind: schema.Type, body: Obj, resource: Resource) -> None:
 def _fits(kind: str, value: Any, path: str) -> bool:
     types = {"s": str, "b": str, "d": str, "i": int, "n": (int, float), "t": bool}[kind]
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "d" and isinstance(value, str):
+        return _is_time(value)
     if kind == "s" and number:  # a quantity may be written as a number, plain text may not
         return not path.endswith((".data", ".labels", ".annotations", ".name", ".image", ".value"))
     return isinstance(value, types) and not (isinstance(value, bool) and kind in {"i", "n"})  # type: ignore[arg-type]
+
+
+def _is_time(text: str) -> bool:
+    try:
+        parse_time(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _misfit(kind: schema.Type, value: Any, path: str) -> tuple[Any, str, str] | None:

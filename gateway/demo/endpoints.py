@@ -71,5 +71,5 @@ def refresh(state: State, namespace: str) -> None:
         made, known = slice_of(service, pods), slices.get(service["metadata"]["name"])
         if known is None:
             state.store.put(SLICES, made)
-        elif (known["endpoints"], known["ports"]) != (made["endpoints"], made["ports"]):
+        elif (known.get("endpoints"), known.get("ports")) != (made["endpoints"], made["ports"]):
             state.store.put(SLICES, {**known, "endpoints": made["endpoints"], "ports": made["ports"]})

@@ -65,6 +65,8 @@ def _add(document: Any, steps: list[str], value: Any) -> Any:
 
 def _remove(document: Any, steps: list[str]) -> Any:
     found = _find(document, steps)
+    if not steps:
+        raise _rejected()
     parent = _find(document, steps[:-1])
     if isinstance(parent, list):
         parent.pop(_index(parent, steps[-1]))
@@ -89,6 +91,9 @@ def json_patch(target: Obj, operations: Any) -> Obj:
         raise StatusError(400, f"error decoding patch: {words}")
     document: Any = copy.deepcopy(target)
     for operation in operations:
+        pointers = [operation.get(name, "") if isinstance(operation, dict) else None for name in ("path", "from")]
+        if not all(isinstance(pointer, str) for pointer in pointers):
+            raise StatusError(400, "error decoding patch: path and from are strings")
         path = _steps(operation.get("path", ""))
         match operation.get("op"):
             case "add":
@@ -138,6 +143,8 @@ def strategic(kind: Type, target: Any, patch: Any) -> Any:
 
 def _strategic_list(kind: dict[str, Any], live: list[Any], patch: list[Any]) -> list[Any]:
     key = kind["m"]
+    if key and not all(isinstance(item, dict) for item in patch):
+        raise StatusError(400, f"error decoding patch: the items of a list merged by {key} are objects")
     if not key:
         return [*live, *(item for item in patch if item not in live)]
     if any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch):

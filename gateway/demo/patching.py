@@ -62,6 +62,8 @@ def applied_config(write: Write) -> Obj:
         shown = f"{'/' if '/' not in str(config.get('apiVersion', '')) else ''}{config.get('apiVersion') or ''}"
         raise bad_request(f"invalid object type: {shown}, Kind={config.get('kind') or ''}")
     metadata = config.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise bad_request("error decoding YAML: metadata is not an object")
     if metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     if not metadata.get("name"):

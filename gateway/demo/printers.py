@@ -108,7 +108,7 @@ _MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX",
 
 
 def _modes(modes: list[str] | None) -> str:
-    return ",".join(_MODES[mode] for mode in modes or ())
+    return ",".join(_MODES.get(mode, mode) for mode in modes or ())
 
 
 def _claim(item: Obj, now: datetime) -> Cells:

@@ -246,7 +246,29 @@ def pruned(kind: Type, value: Any) -> Any:
         return {name: pruned(inner_kind, inner) for name, inner in value.items() if inner is not None or kind == "*"}
     if isinstance(value, list):
         item_kind: Type = kind["i"] if isinstance(kind, dict) and "i" in kind else "*"
-        return [pruned(item_kind, inner) for inner in value]
+        return [zero(item_kind) if inner is None else pruned(item_kind, inner) for inner in value]
     if kind == "s" and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
+    return value
+
+
+def zero(kind: Type) -> Any:
+    """Return the value Go gives to what was not said: empty text, nothing, false, an empty struct."""
+    if isinstance(kind, str):
+        return {"s": "", "b": "", "i": 0, "n": 0, "t": False}.get(kind)
+    return {} if fields(kind) is not None else None
+
+
+def whole(kind: Type, value: Any) -> Any:
+    """Return a copy in which structs have the scalar fields that Go always writes, at their zero values."""
+    known = fields(kind)
+    if isinstance(value, dict) and known is not None:
+        result = {name: whole(known.get(name, "*"), inner) for name, inner in value.items()}
+        always = _structs()[kind["r"]].get("q", ()) if isinstance(kind, dict) and "r" in kind else ()
+        missing = {name: zero(known[name]) for name in always if name not in value and isinstance(known[name], str)}
+        return {**result, **{name: empty for name, empty in missing.items() if empty is not None}}
+    if isinstance(value, dict) and isinstance(kind, dict) and "v" in kind:
+        return {name: whole(kind["v"], inner) for name, inner in value.items()}
+    if isinstance(value, list) and isinstance(kind, dict) and "i" in kind:
+        return [whole(kind["i"], inner) for inner in value]
     return value

@@ -86,7 +86,7 @@ def _workload(item: Obj) -> Iterator[Cause]:
         yield _required("spec.selector")
     if not matches_selector(spec.get("selector") or {"matchLabels": {"\0": "\0"}}, labels):
         yield _bad("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
-    claims = [{"name": claim["metadata"]["name"]} for claim in spec.get("volumeClaimTemplates") or ()]
+    claims = [{"name": claim["metadata"].get("name", "")} for claim in spec.get("volumeClaimTemplates") or ()]
     pod = spec["template"]["spec"]
     yield from _containers({**pod, "volumes": [*(pod.get("volumes") or ()), *claims]}, "spec.template.spec")
 
@@ -104,6 +104,12 @@ def _service(item: Obj) -> Iterator[Cause]:
 
 def _claim(item: Obj) -> Iterator[Cause]:
     spec = item["spec"]
+    known = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
+    for mode in spec.get("accessModes") or ():
+        if mode not in known:
+            names = ", ".join(f'"{name}"' for name in sorted(known))
+            words = f'Unsupported value: "{mode}": supported values: {names}'
+            yield "FieldValueNotSupported", "spec.accessModes", words
     if not spec.get("accessModes"):
         yield _required("spec.accessModes", "at least 1 access mode is required")
     if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
@@ -126,6 +132,13 @@ def _job(item: Obj) -> Iterator[Cause]:
     yield from _containers(pod, "spec.template.spec")
 
 
+def _data(item: Obj) -> Iterator[Cause]:
+    for field in ("data", "binaryData"):
+        for key in item.get(field) or ():
+            if not _KEY.fullmatch(key):
+                yield _bad(f"{field}[{key}]", key, _KEY_WORDS)
+
+
 def causes_of(item: Obj) -> Iterator[Cause]:
     """Yield what is wrong with a completed object."""
     yield from _metadata(item)
@@ -139,12 +152,12 @@ def causes_of(item: Obj) -> Iterator[Cause]:
         case "PersistentVolumeClaim":
             yield from _claim(item)
         case "ConfigMap" | "Secret":
-            for field in ("data", "binaryData"):
-                for key in item.get(field) or ():
-                    if not _KEY.fullmatch(key):
-                        yield _bad(f"{field}[{key}]", key, _KEY_WORDS)
+            yield from _data(item)
         case "CronJob":
             yield from _cron_job(item)
+        case "HorizontalPodAutoscaler":
+            if not item["spec"].get("scaleTargetRef"):
+                yield _required("spec.scaleTargetRef.kind")
         case "Job":
             yield from _job(item)
 

@@ -137,7 +137,8 @@ def finished(write: Write, item: Obj, before: Obj | None) -> Obj:
         validate(item, resource.group, before)
         crds.validate(resource, item)
         return item
-    item = schema.pruned(schema.of_resource(resource), item)
+    kind = schema.of_resource(resource)
+    item = schema.whole(kind, schema.pruned(kind, item))
     if resource.key == crds.KEY:
         crds.complete(item)
         crds.check(item)
@@ -214,6 +215,8 @@ def replace(write: Write, before: Obj, after: Obj, owned: dict[Manager, Owned] |
         labels = {name: before["metadata"][name] for name in ("labels", "annotations") if name in before["metadata"]}
         kept = {**metadata, **labels}
         item = {**before, "metadata": kept, **({"status": item["status"]} if "status" in item else {})}
+        if resource.custom is None:
+            item = schema.whole(schema.of_resource(resource), item)
     elif "status" in resource.subresources:
         item = {key: value for key, value in item.items() if key != "status"}
         if "status" in before:

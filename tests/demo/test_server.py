@@ -129,3 +129,23 @@ async def test_a_manifest_is_applied_as_kubectl_would(cluster: EmbeddedCluster) 
     assert (body["data"], body["metadata"]["managedFields"][0]["manager"]) == ({"k": "w"}, "kubectl")
     with pytest.raises(ValueError, match='namespaces \\\\"none\\\\" not found'):
         await cluster.apply(text.replace("demo", "none") % "v")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", '{"apiVersion": [], "kind": {}, "metadata": true}'),
+        ("application/apply-patch+yaml", "[1, 2"),
+        ("application/apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: 3\n"),
+        ("application/json-patch+json", '[{"op": 3, "path": null}, 7]'),
+        ("application/merge-patch+json", '{"metadata": null, "data": [[]]}'),
+        ("application/strategic-merge-patch+json", '{"data": {"k": {"deep": 1}}}'),
+    ],
+)
+async def test_nonsense_is_refused_as_such(cluster: EmbeddedCluster, content_type: str, body: str) -> None:
+    """Whatever is sent, the answer is a Status of the caller's fault, never a failure of the embedded cluster."""
+    path = "/api/v1/namespaces/demo/configmaps/a"
+    await cluster.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: demo}\n")
+    method = "PUT" if content_type == "application/json" else "PATCH"
+    status, answer = await cluster.request(method, f"{path}?fieldManager=m", body, content_type=content_type)
+    assert (400 <= status < 500, orjson.loads(answer)["kind"]) == (True, "Status")
