@@ -1,7 +1,7 @@
 """Boundary to the cluster a token names: its signing keys, and its own word about a token, in the lane for that.
 
 Every question carries the token in question and is bounded: few at once, one deadline, small answers. Keys are asked
-for beside the lane, at most by two at once, because a lane full of bad tokens must keep no good one from being verified.
+for beside the lane, at most by two at once, because a lane full of bad tokens must not keep good ones out.
 What the cluster does not answer becomes `ClusterUnavailable`, which says nothing about the token.
 """
 
