@@ -9,7 +9,7 @@ import orjson
 import yaml
 
 from gateway.tools.diagnose import report
-from gateway.tools.diagnose.facts import API_SERVICES, CERTIFICATES, KINDS, QUOTAS, Event, Facts, Ref
+from gateway.tools.diagnose.facts import API_SERVICES, CERTIFICATES, KINDS, NETWORK_POLICIES, QUOTAS, Event, Facts, Ref
 from gateway.tools.diagnose.families import ALL
 from gateway.tools.diagnose.gather import Gathered
 from gateway.tools.diagnose.judge import judge
@@ -21,6 +21,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _RESOURCES = {
     **KINDS,
+    "NetworkPolicy": NETWORK_POLICIES,
     "ResourceQuota": QUOTAS,
     "Certificate": CERTIFICATES,
     "APIService": API_SERVICES,

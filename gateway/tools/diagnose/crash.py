@@ -3,12 +3,14 @@
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from gateway.tools.diagnose.endings import all_words, finding, log_lines, log_step, troubled
-from gateway.tools.diagnose.facts import CONFIG_MAPS, JOBS, PODS, SERVICES, Facts, Ref
-from gateway.tools.diagnose.logs import loudest, plain
+from gateway.tools.diagnose.facts import CONFIG_MAPS, JOBS, PODS, Facts, Ref
+from gateway.tools.diagnose.logs import UNREACHED, loudest, plain
 from gateway.tools.diagnose.objects import dig
+from gateway.tools.diagnose.peers import limiting, peer_of
 from gateway.tools.diagnose.pods import Container
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, diagnose, read
 
@@ -33,17 +35,6 @@ _NO_FILE: Final = re.compile(
     r"(no such file|not found|cannot (open|find)|can't open|does not exist)|"
     r"(can't open|cannot open|no such file or directory|not found).{0,20}?"
     r"(?P<other>/[\w./-]*\.(ya?ml|json|toml|conf|cfg|ini|properties|env|pem|crt|key))",
-    re.IGNORECASE,
-).search
-_NO_PEER: Final = re.compile(
-    r".*(connection refused|ECONNREFUSED)|no such host|name or service not known|could not translate host|ENOTFOUND|"
-    r"bad address|no route to host|connection timed out|i/o timeout|temporary failure in name resolution|"
-    r"could not connect|can't connect",
-    re.IGNORECASE,
-).search
-_PEER: Final = re.compile(r"\b((?:[a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z][a-z0-9-]*|\d+\.\d+\.\d+\.\d+):(\d{2,5})\b")
-_HOST: Final = re.compile(
-    r"(?:lookup|resolve|address|host|ENOTFOUND|to) [\"'(]?(?!remote|host)(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)",
     re.IGNORECASE,
 ).search
 _IN_USE: Final = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE).search
@@ -88,10 +79,15 @@ def _no_setting(facts: Facts, container: Container) -> Found | None:
             name = first(match.groupdict())
             if not name:
                 continue
-            where, evidence = _where_set(facts, container, name)
-            found = finding(facts, container, f"ends because the variable {name} is missing or empty{where}")
+            where, evidence, given = _where_set(facts, container, name)
             source = _sources(container)
-            step = change(f"set {name} in {source[0] if source else f'containers[{container.name}].env'}")
+            if given:
+                cause = f"ended because the variable {name} was missing or empty, which is set by now{where}"
+                step = change("restart the pods that have not started since: they read it when they start")
+            else:
+                cause = f"ends because the variable {name} is missing or empty{where}"
+                step = change(f"set {name} in {source[0] if source else f'containers[{container.name}].env'}")
+            found = finding(facts, container, cause)
             reads = tuple(read(ref) for ref in source[:1])
             return Found(found.subject, found.cause, (*found.evidence, *evidence), (step, *reads), (), found.severity)
     return None
@@ -108,16 +104,17 @@ def _sources(container: Container) -> list[Ref]:
     return [Ref(CONFIG_MAPS, container.ref.namespace, name) for name in dict.fromkeys(names) if name]
 
 
-def _where_set(facts: Facts, container: Container, name: str) -> tuple[str, tuple[Evidence, ...]]:
+def _where_set(facts: Facts, container: Container, name: str) -> tuple[str, tuple[Evidence, ...], bool]:
+    """Return where the variable comes from, what stands there, and whether a ConfigMap has a value for it by now."""
     for each in container.spec.get("env") or ():
         if each.get("name") == name and "valueFrom" not in each:
-            return "", (Evidence(f"spec of {container.ref}", f"env {name}={each.get('value', '')!r}"),)
+            return "", (Evidence(f"spec of {container.ref}", f"env {name}={each.get('value', '')!r}"),), False
     for ref in _sources(container):
         data = dig(facts.objects.get(ref), "data", default=None)
         if data is not None:
             said = f'{name}: "{data[name]}"' if name in data else f"has no key {name}"
-            return f" ({ref})", (Evidence(str(ref), said),)
-    return "", ()
+            return f" ({ref})", (Evidence(str(ref), said),), bool(data.get(name))
+    return "", (), False
 
 
 def _no_file(facts: Facts, container: Container) -> Found | None:
@@ -161,33 +158,19 @@ def _port_in_use(facts: Facts, container: Container) -> Found | None:
 
 
 def _no_peer(facts: Facts, container: Container) -> Found | None:
-    line = next((line for line in reversed(log_lines(facts, container)) if _NO_PEER(line)), "")
+    line = next((line for line in reversed(log_lines(facts, container)) if UNREACHED(line)), "")
     if not line:
         return None
-    said = _NO_PEER(line)
-    peer, because = _peer(facts, container, line)
+    said = UNREACHED(line)
+    peer, because = peer_of(facts, container, line)
     cause = f"ends because it can't reach {peer or 'what it depends on'}: {said[1] or said[0] if said else ''}"
     step = diagnose(because[0]) if because else log_step(container)
-    return finding(facts, container, cause, step, because=because)
-
-
-def _peer(facts: Facts, container: Container, line: str) -> tuple[str, tuple[Ref, ...]]:
-    ports = _PEER.search(line)
-    host = _HOST(line)
-    name = ports[1] if ports else host["host"] if host else ""
-    if not name or name[0].isdigit():
-        address = next(
-            (ref for ref, item in facts.all(SERVICES) if name and dig(item, "spec", "clusterIP") == name), None
-        )
-        return (f"{name}:{ports[3]}" if ports else name), ((address,) if address else ())
-    service, _, rest = name.partition(".")
-    ref = Ref(SERVICES, rest.partition(".")[0] or container.ref.namespace, service)
-    shown = f"{name}:{ports[3]}" if ports else name
-    return shown, ((ref,) if ref in facts.objects or facts.is_absent(*_parts(ref)) else ())
-
-
-def _parts(ref: Ref) -> tuple[str, str, str]:
-    return ref.resource, ref.namespace, ref.name
+    found = finding(facts, container, cause, step, because=because)
+    limits = [ref for ref in limiting(facts, container) if "refused" not in cause]
+    if not limits:
+        return found
+    words = f"{found.cause}; {limits[0]} limits what its pods may reach"
+    return replace(found, cause=words, steps=(read(limits[0]), *found.steps))
 
 
 def _by_signal(facts: Facts, container: Container) -> Found | None:

@@ -34,6 +34,7 @@ NODES: Final = "nodes"
 NAMESPACES: Final = "namespaces"
 CERTIFICATES: Final = "certificates.cert-manager.io"
 EVENTS: Final = "events"
+NETWORK_POLICIES: Final = "networkpolicies.networking.k8s.io"
 API_SERVICES: Final = "apiservices.apiregistration.k8s.io"
 
 WORKLOADS: Final = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS)
@@ -59,6 +60,7 @@ WORDS: Final[Mapping[str, str]] = {
     NODES: "node",
     NAMESPACES: "namespace",
     CERTIFICATES: "certificate",
+    NETWORK_POLICIES: "network policy",
     API_SERVICES: "API service",
     SLICES: "endpoint slice",
     INGRESS_CLASSES: "ingress class",

@@ -27,6 +27,15 @@ _SECRET: Final = re.compile(
 )
 
 
+UNREACHED: Final = re.compile(
+    r".*(connection refused|ECONNREFUSED)|no such host|name or service not known|could not translate host|ENOTFOUND|"
+    r"bad address|no route to host|connection timed out|i/o timeout|temporary failure in name resolution|"
+    r"could not connect|can't connect",
+    re.IGNORECASE,
+).search
+"""Finds what programs say when they can't reach another."""
+
+
 def decisive(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the lines that matter, at most three, in their order: the last loud ones, or else simply the last."""
     told = [line.strip() for line in lines if line.strip() and not _FRAMES(line)]

@@ -24,6 +24,7 @@ from gateway.tools.diagnose.facts import (
     JOBS,
     KINDS,
     NAMESPACES,
+    NETWORK_POLICIES,
     NODES,
     PODS,
     QUOTAS,
@@ -39,6 +40,7 @@ from gateway.tools.diagnose.facts import (
     Ref,
 )
 from gateway.tools.diagnose.links import backends, is_wide, last_jobs, mine
+from gateway.tools.diagnose.logs import UNREACHED
 from gateway.tools.diagnose.objects import Obj, dig, labels_of, selects
 from gateway.tools.diagnose.pods import Container, containers, live_pods
 
@@ -217,6 +219,9 @@ def _follow(facts: Facts, most: int) -> Iterator[Read]:
         yield from _log_reads(ref, pod)
     for ref, pod in pods:
         yield from _config_maps(ref, pod)
+    if any(UNREACHED(line) for lines in facts.logs.values() for line in lines):
+        space = facts.target.name if is_wide(facts.target) else facts.target.namespace
+        yield Read(NETWORK_POLICIES, space, limit=_MANY)
     yield from _placement(facts, pods)
     yield from _storage(facts)
 
