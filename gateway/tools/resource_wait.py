@@ -236,6 +236,9 @@ def _answer(wait: _Wait, notes: list[str], *, over: bool) -> str:
     if over:
         head += f" · NOT {wanted}, and waiting longer will not help"
         notes = [*notes, "Call diagnose for the cause."]
+        if wait.kind.plural == "deployments":
+            # Its Progressing condition stays False until its pods are up.
+            notes.append("If that is mended already, wait for condition Available.")
     else:
         counted = f", {len(missing)} of {len(items)} missing" if len(items) > 1 else ""
         head += f" · NOT {wanted} after {wait.elapsed():.0f} s{counted}"

@@ -110,6 +110,7 @@ async def test_what_is_hopeless_ends_at_once(bench: Workbench, cluster: Embedded
     text = await bench.call("resource_wait", {"resource": "deploy", "name": "web", "condition": "rolled out"})
     assert "NOT rolled out, and waiting longer will not help" in text
     assert "ProgressDeadlineExceeded" in text
+    assert text.endswith("If that is mended already, wait for condition Available.")
 
 
 async def test_existence_and_deletion(bench: Workbench, cluster: EmbeddedCluster) -> None:
