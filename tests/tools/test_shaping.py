@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
@@ -126,7 +126,7 @@ _JSON = st.recursive(
         st.sampled_from(["x" * 3000, "ü\n" * 600, '"' * 900]),
     ),
     lambda inner: st.one_of(st.lists(inner, max_size=30), st.dictionaries(st.text(max_size=4), inner, max_size=30)),
-    max_leaves=200,
+    max_leaves=60,
 )
 
 
@@ -137,6 +137,7 @@ def test_what_only_json_must_escape_is_not_cut_from_yaml() -> None:
     assert written(document, as_json, LIMIT)[1]
 
 
+@settings(max_examples=30)
 @given(document=st.dictionaries(st.sampled_from(["kind", "metadata", "spec", "status", "data"]), _JSON))
 def test_whatever_an_object_is_like_its_answer_fits(document: dict[str, Any]) -> None:
     """For any object and either form the text is within the limit, and whole where it already was."""
