@@ -3,6 +3,7 @@
 import uuid
 from datetime import timedelta
 
+from gateway.demo import crds
 from gateway.demo.bootstrap import NAMESPACES, namespace, service_account
 from gateway.demo.builder import Builder
 from gateway.demo.defaults import allocate
@@ -49,6 +50,46 @@ def infrastructure(build: Builder) -> None:
         },
         30 * _DAY,
     )
+
+
+def backups(build: Builder) -> None:
+    """Add a custom resource, as an operator would have brought it, and two objects of it."""
+    group, names = "shop.example", {"kind": "Backup", "plural": "backups", "shortNames": ["bk"]}
+    text, moment = {"type": "string"}, {"type": "string", "format": "date-time"}
+    spec = {"type": "object", "required": ["database"], "properties": {"database": text, "schedule": text}}
+    status = {"type": "object", "properties": {"phase": text, "finished": moment, "message": text}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": status}}},
+        "additionalPrinterColumns": [
+            {"name": "Database", "type": "string", "jsonPath": ".spec.database"},
+            {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+            {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        ],
+    }
+    definition: Obj = {
+        "kind": "CustomResourceDefinition",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": {"name": f"backups.{group}"},
+        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+    crds.complete(definition)
+    build.add(crds.established(definition), _AGE)
+    failed = {"phase": "Failed", "message": "bucket shop-backups: access denied"}
+    for name, state, age in (("orders-1", {"phase": "Completed"}, 2 * _DAY), ("orders-2", failed, _DAY)):
+        build.add(
+            {
+                "kind": "Backup",
+                "apiVersion": f"{group}/v1",
+                "metadata": {"name": name, "namespace": "shop", "generation": 1},
+                "spec": {"database": "orders-db"},
+                "status": {**state, "finished": build.at(age)},
+            },
+            age,
+        )
 
 
 def _protect_cart(build: Builder) -> None:

@@ -16,7 +16,7 @@ import orjson
 import yaml
 from aiohttp import web
 
-from gateway.demo import api, bodies, metrics, ownership, reviews
+from gateway.demo import api, bodies, crds, metrics, ownership, reviews
 from gateway.demo import exec as exec_
 from gateway.demo.bootstrap import bootstrap
 from gateway.demo.discovery import broken_service
@@ -215,6 +215,8 @@ class EmbeddedCluster:
             if resource is None:
                 raise ValueError(f"no kind {item['kind']} in {item['apiVersion']}")
             self._state.store.put(resource.key, item if owner is None else ownership.created_by(resource, item, owner))
+            if resource.key == crds.KEY:
+                crds.serve(self._state)
 
     def compact(self) -> None:
         """Forget the past: continue tokens and watches from before now are refused with 410."""

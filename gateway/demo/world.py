@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.demo import stories
 from gateway.demo.builder import Builder, Event
-from gateway.demo.infrastructure import claim, infrastructure, quota, service
+from gateway.demo.infrastructure import backups, claim, infrastructure, quota, service
 from gateway.demo.scripts import CATALOG, CHECKOUT, HEALTHY, MIGRATION, ORDERS, REPORT, RESIZER
 from gateway.demo.server import EmbeddedCluster
 from gateway.demo.state import Crash
@@ -174,6 +174,7 @@ def shop(name: str, now: datetime) -> Builder:
     for part, tag, count in (("storefront", "7.3.1", 3), ("cart", "2.6.0", 2)):
         _steady(build, part, tag, count)
     _databases(build)
+    backups(build)
     _nightly(build)
     template = container("kube-proxy", "registry.k8s.io/kube-proxy:v1.36.3")
     daemon_set(build, "kube-system", "kube-proxy", template, stories.healthy("", started=60 * _DAY), age=60 * _DAY)
@@ -188,6 +189,8 @@ def furnish(cluster: EmbeddedCluster, name: str) -> None:
     written = {"Deployment", "StatefulSet", "DaemonSet", "CronJob", "Service", "ConfigMap", "Ingress"}
     for item in build.items:
         cluster.seed([item], "kubectl-client-side-apply" if item["kind"] in written else None)
+    for namespace in ("default", "kube-system", "shop", "reports"):
+        cluster.seed([_root_ca(cluster, namespace, build)])
     cluster.serve_metrics()
     cluster.lose_image(f"{_REGISTRY}/recommendations:1.9.0-rc1")
     cluster.crash(Crash(f"{_REGISTRY}/checkout:3.2.0", "shop", "checkout", "PAYMENTS_URL", CHECKOUT))
@@ -198,6 +201,25 @@ def furnish(cluster: EmbeddedCluster, name: str) -> None:
         cluster.logs.write(
             log.namespace, log.pod, log.container, log.text, previous=log.previous, start=start, step=step
         )
+
+
+def _root_ca(cluster: EmbeddedCluster, namespace: str, build: Builder) -> Obj:
+    words = (
+        "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
+        "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of "
+        "Kubernetes clusters."
+    )
+    return {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": "kube-root-ca.crt",
+            "namespace": namespace,
+            "creationTimestamp": build.at(60 * _DAY),
+            "annotations": {"kubernetes.io/description": words},
+        },
+        "data": {"ca.crt": cluster.ca_pem.decode()},
+    }
 
 
 async def start_world() -> tuple[EmbeddedCluster, EmbeddedCluster]:

@@ -104,6 +104,16 @@ async def _check_tables(cluster: EmbeddedCluster, base: str) -> None:
                 assert len(row["cells"]) == len(table["columnDefinitions"]), (resource["name"], row["cells"])
 
 
+async def test_the_shop_has_a_kind_of_its_own(world: tuple[EmbeddedCluster, EmbeddedCluster]) -> None:
+    """Backups are a custom resource with columns, one of which failed."""
+    table = await _get(world[0], "/apis/shop.example/v1/namespaces/shop/backups", accept=TABLE)
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Database", "Phase", "Age"]
+    assert [row["cells"][:3] for row in table["rows"]] == [
+        ["orders-1", "orders-db", "Completed"],
+        ["orders-2", "orders-db", "Failed"],
+    ]
+
+
 async def test_what_runs_is_measured(world: tuple[EmbeddedCluster, EmbeddedCluster]) -> None:
     """metrics.k8s.io has every running pod and every node, one by one as well."""
     east = world[0]
