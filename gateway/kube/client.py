@@ -143,7 +143,7 @@ class ApiServer:
                 async with asyncio.timeout(self.timeouts.first_byte):
                     response = await stack.enter_async_context(self._opened(self._streams, "GET", target, headers))
             except TimeoutError as error:
-                raise unreachable(error) from error
+                raise unreachable(error) from None
             yield response
 
     @asynccontextmanager
@@ -168,7 +168,7 @@ class ApiServer:
             ) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise unreachable(error) from error
+            raise unreachable(error) from None
 
     async def close(self) -> None:
         """Close every connection; calls in flight end as unreachable."""
