@@ -57,7 +57,9 @@ async def test_the_first_line_names_the_cause_in_the_east(
 async def test_what_was_mended_is_told_as_past(cluster: EmbeddedCluster, east: Workbench) -> None:
     """A setting that is there by now is not called missing; its pods only have to start again."""
     metadata = {"name": "checkout", "namespace": "shop"}
-    cluster.seed([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"PAYMENTS_URL": "http://p"}}])
+    cluster.seed(
+        [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"PAYMENTS_URL": "http://p"}}]
+    )
     text = await east.call("diagnose", {"resource": "deploy", "name": "checkout", "namespace": "shop"})
     assert "was missing or empty, which is set by now (ConfigMap shop/checkout)" in text.splitlines()[0]
     assert "next: change: restart the pods that have not started since" in text
