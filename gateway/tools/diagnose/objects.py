@@ -30,7 +30,7 @@ def when(stamp: Any) -> datetime | None:
 def condition(item: Obj | None, kind: str, status: str = "True") -> Obj | None:
     """Return the condition of this type if it has this status."""
     for found in dig(item, "status", "conditions", default=()):
-        if found.get("type") == kind and found.get("status") == status:
+        if isinstance(found, dict) and found.get("type") == kind and found.get("status") == status:
             condition_: Obj = found
             return condition_
     return None

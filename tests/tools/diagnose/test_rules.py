@@ -28,6 +28,14 @@ def test_an_object_of_which_little_is_known_breaks_no_rule(resource: str) -> Non
             judge(Facts(NOW, about, {target: item}), ALL)
 
 
+@pytest.mark.parametrize("resource", [kinds.CERTIFICATES, "widgets.example.org"])
+def test_an_object_of_another_shape_breaks_no_rule(resource: str) -> None:
+    """What a custom resource calls conditions may be anything."""
+    target = Ref(resource, "shop", "odd")
+    odd = {"metadata": {"name": "odd"}, "status": {"conditions": {"Ready": "yes"}, "notAfter": 7}}
+    assert judge(Facts(NOW, target, {target: odd}), ALL) == ()
+
+
 def _rule(name: str, subject: Ref, *because: Ref, severity: str = "critical") -> Rule[int]:
     found = Found(subject, f"{subject} {name}", because=because, severity=severity)  # type: ignore[arg-type]
     return Rule(name, "", "", "", lambda _facts, _item: found)
