@@ -31,7 +31,7 @@ help: ## Show this list
 venv: $(VENV)/.installed ## Create or refresh the environment in .venv
 
 .PHONY: test
-test: venv ## Run the quick tests (about three minutes); ARGS="tests/kube -k name" runs some
+test: venv ## Run the quick tests (some minutes; with Go, on real API servers too); ARGS="tests/kube -k name" runs some
 	$(BIN)/pytest -n $(JOBS) -m "$(QUICK)" $(ARGS)
 
 .PHONY: test-slow
@@ -58,6 +58,7 @@ demo: venv ## Try it without a cluster: a short tour on two embedded ones; ARGS=
 .PHONY: docs
 docs: venv ## Write the pages of docs/ that are made from the code
 	$(BIN)/python -m tests.documents
+	$(BIN)/python -m gateway.tools.diagnose.handbook > docs/diagnosis.md
 
 .PHONY: format
 format: venv ## Rewrite the code in the project's format, with ruff's safe fixes
