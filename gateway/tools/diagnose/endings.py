@@ -13,6 +13,9 @@ from gateway.tools.diagnose.rules import Evidence, Found, Severity, Step, read_l
 
 _RECENT: Final = timedelta(hours=1)
 """A container that restarted longer ago and runs since is not in trouble."""
+_JUST_NOW: Final = timedelta(minutes=10)
+_OFTEN: Final = 3
+"""Restarts from which on one that runs again is not trusted."""
 _KILLED: Final = re.compile(r"failed (liveness|startup) probe").search
 _FAILED: Final = re.compile(r"^(Liveness|Startup) probe (failed|errored)").search
 _ENDED_FROM_OUTSIDE: Final = frozenset({0, 137, 143})
@@ -58,9 +61,12 @@ def _about(facts: Facts, container: Container) -> str:
     return f"{container.word} of {facts.owner(container.ref)}"
 
 
-def _severity(container: Container) -> Severity:
-    """Return what it means at the moment: one that runs again is a warning."""
-    return "warning" if dig(container.status, "state", "running") and container.status.get("ready") else "critical"
+def _severity(facts: Facts, container: Container) -> Severity:
+    """Return what it means at the moment: one that runs again is a warning, one that did so once some time ago less."""
+    if not (dig(container.status, "state", "running") and container.status.get("ready")):
+        return "critical"
+    again = container.restarts >= _OFTEN or container.ended.get("reason") == "OOMKilled"
+    return "warning" if again or facts.age(container.ended.get("finishedAt")) < _JUST_NOW else "notice"
 
 
 def _status(facts: Facts, container: Container) -> Evidence:
@@ -110,5 +116,5 @@ def finding(facts: Facts, container: Container, cause: str, *steps: Step, becaus
         _evidence(facts, container),
         steps,
         because,
-        _severity(container),
+        _severity(facts, container),
     )

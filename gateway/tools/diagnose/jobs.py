@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.tools.diagnose.facts import CRON_JOBS, JOBS, Facts, Ref
 from gateway.tools.diagnose.links import last_jobs
-from gateway.tools.diagnose.objects import Obj, ago, condition, dig
+from gateway.tools.diagnose.objects import Obj, ago, changed_at, condition, dig
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, diagnose, quoted, read
 
 _LATE: Final = timedelta(minutes=5)
@@ -106,7 +106,9 @@ def _overrun(facts: Facts, job: _Job) -> Found | None:
 def _late(facts: Facts, job: _Job) -> Found | None:
     period = _expected(facts, job)
     last = dig(job.item, "status", "lastScheduleTime") or dig(job.item, "metadata", "creationTimestamp")
-    if period is None or dig(job.item, "spec", "suspend") or facts.age(last) < period + _LATE:
+    changed = changed_at(job.item)
+    since = min(facts.age(last), facts.now - changed) if changed else facts.age(last)
+    if period is None or dig(job.item, "spec", "suspend") or since < period + _LATE:
         return None
     cause = f"{job.ref} should run {dig(job.item, 'spec', 'schedule')!r}, but last started {ago(facts.age(last))} ago"
     evidence = Evidence(f"status of {job.ref}", f"lastScheduleTime: {dig(job.item, 'status', 'lastScheduleTime')}")

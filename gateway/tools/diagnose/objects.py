@@ -27,6 +27,14 @@ def when(stamp: Any) -> datetime | None:
         return None
 
 
+def changed_at(item: Obj | None) -> datetime | None:
+    """Return when an object's specification was last changed, as far as its managed fields tell."""
+    stamps = [dig(item, "metadata", "creationTimestamp")]
+    managed = dig(item, "metadata", "managedFields", default=())
+    stamps += [each.get("time") for each in managed if not each.get("subresource")]
+    return max((moment for stamp in stamps if (moment := when(stamp))), default=None)
+
+
 def condition(item: Obj | None, kind: str, status: str = "True") -> Obj | None:
     """Return the condition of this type if it has this status."""
     for found in dig(item, "status", "conditions", default=()):

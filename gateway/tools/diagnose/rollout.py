@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from gateway.tools.diagnose.facts import DAEMON_SETS, DEPLOYMENTS, PODS, REPLICA_SETS, STATEFUL_SETS, Facts, Ref
-from gateway.tools.diagnose.objects import Obj, condition, dig, when
+from gateway.tools.diagnose.objects import Obj, changed_at, condition, dig, when
 from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, Severity, change, listed, read
 
 _PATIENCE: Final = timedelta(minutes=2)
@@ -68,19 +68,12 @@ def _paused(_: Facts, work: _Workload) -> Found | None:
 def _not_observed(facts: Facts, work: _Workload) -> Found | None:
     generation = dig(work.item, "metadata", "generation", default=0)
     seen = work.status.get("observedGeneration", 0)
-    changed = max(filter(None, _changes(work.item)), default=None)
+    changed = changed_at(work.item)
     if seen >= generation or changed is None or facts.now - changed < timedelta(seconds=30):
         return None
     cause = f"no controller has looked at the last change of {work.ref}: generation {generation}, observed {seen}"
     evidence = Evidence(f"status of {work.ref}", f"observedGeneration: {seen}")
     return Found(work.ref, cause, (evidence,), (read(work.ref),))
-
-
-def _changes(item: Obj) -> Iterator[Any]:
-    yield when(dig(item, "metadata", "creationTimestamp"))
-    for each in dig(item, "metadata", "managedFields", default=()):
-        if not each.get("subresource"):
-            yield when(each.get("time"))
 
 
 def _held_back(_: Facts, work: _Workload) -> Found | None:
@@ -120,7 +113,11 @@ def _short(facts: Facts, work: _Workload) -> Found | None:
     ]
     last = max((moment for moment in changed if moment), default=when(dig(work.item, "metadata", "creationTimestamp")))
     going = (condition(work.item, "Progressing") or {}).get("reason") in _GOING_ON
-    if work.ready >= work.wanted or going or (last and facts.now - last < _PATIENCE):
+    young = any(
+        facts.age(dig(pod, "metadata", "creationTimestamp")) < _PATIENCE and facts.owner(ref) == work.ref
+        for ref, pod in facts.all(PODS, namespace=work.ref.namespace)
+    )
+    if work.ready >= work.wanted or going or young or (last and facts.now - last < _PATIENCE):
         return None
     cause = f"{work.ref} has {work.ready} of {work.wanted} pods ready"
     severity: Severity = "critical" if not work.ready else "warning"
