@@ -26,13 +26,13 @@ _REVISION = "deployment.kubernetes.io/revision"
 def deployment_written(state: State, item: Obj) -> None:
     """Bring a Deployment's replica sets in line with it, soon."""
     namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
-    state.later(0, lambda: _roll(state, namespace, name))
+    state.soon((DEPLOYMENTS, namespace, name), lambda: _roll(state, namespace, name))
 
 
 def replica_set_written(state: State, item: Obj) -> None:
     """Bring a ReplicaSet's pods in line with it, soon."""
     namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
-    state.later(0, lambda: _fill(state, namespace, name))
+    state.soon((REPLICA_SETS, namespace, name), lambda: _fill(state, namespace, name))
 
 
 def pod_changed(state: State, pod: Obj) -> None:
@@ -41,7 +41,7 @@ def pod_changed(state: State, pod: Obj) -> None:
     owner = _controller(pod)
     if owner and owner["kind"] == "ReplicaSet":
         namespace, name = pod["metadata"]["namespace"], owner["name"]
-        state.later(0, lambda: _fill(state, namespace, name))
+        state.soon((REPLICA_SETS, namespace, name), lambda: _fill(state, namespace, name))
 
 
 def _controller(item: Obj) -> Obj | None:

@@ -62,7 +62,11 @@ def slice_of(service: Obj, pods: Iterable[Obj]) -> Obj:
 
 
 def refresh(state: State, namespace: str) -> None:
-    """Bring the endpoint slices of a namespace's services in line with its pods."""
+    """Bring the endpoint slices of a namespace's services in line with its pods, soon."""
+    state.soon((SLICES, namespace), lambda: _refresh(state, namespace))
+
+
+def _refresh(state: State, namespace: str) -> None:
     pods = [pod for pod in state.store.all(("", "pods"), namespace) if not pod["metadata"].get("deletionTimestamp")]
     slices = {(item["metadata"].get("labels") or {}).get(_LABEL): item for item in state.store.all(SLICES, namespace)}
     for service in state.store.all(SERVICES, namespace):

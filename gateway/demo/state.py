@@ -1,7 +1,7 @@
 """The boundary of what one embedded cluster is made of, handed to every handler."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from gateway.demo.discovery import Discovery
@@ -9,6 +9,9 @@ from gateway.demo.identity import Keys
 from gateway.demo.logs import Logs
 from gateway.demo.rbac import Authorizer
 from gateway.demo.store import Store
+
+MOMENT = 0.01
+"""Seconds that controllers let pass before they look at what was written, so as to look once at many writes."""
 
 GIT_VERSION = "v1.36.3+embedded"
 
@@ -48,6 +51,7 @@ class State:
     """Images that no registry has."""
     crashes: list[Crash] = field(default_factory=list)
     timers: set[asyncio.TimerHandle] = field(default_factory=set)
+    awaited: set[Hashable] = field(default_factory=set)
     authorizer: Authorizer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,8 +67,21 @@ class State:
         timer = asyncio.get_running_loop().call_later(seconds, run)
         self.timers.add(timer)
 
+    def soon(self, what: Hashable, act: Callable[[], None]) -> None:
+        """Do something once in a moment, however often it is asked for until then."""
+        if what in self.awaited:
+            return
+        self.awaited.add(what)
+
+        def once() -> None:
+            self.awaited.discard(what)
+            act()
+
+        self.later(MOMENT, once)
+
     def stop(self) -> None:
         """Forget what was to be done later."""
+        self.awaited.clear()
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()

@@ -129,8 +129,12 @@ async def test_a_service_finds_what_it_selects(east: EmbeddedCluster) -> None:
         "apiVersion: v1\nkind: Service\nmetadata: {name: promo, namespace: shop}\n"
         f"spec: {{selector: {selector}, ports: {ports}}}\n"
     )
-    (found,) = (await _get(east, path))["items"]
-    assert [end["conditions"]["ready"] for end in found["endpoints"]] == [True]
+
+    def serves(item: Any, _: Any) -> bool:
+        mine = item["metadata"]["labels"]["kubernetes.io/service-name"] == "promo"
+        return mine and [end["conditions"]["ready"] for end in item["endpoints"]] == [True]
+
+    assert await _watched(east, path.partition("?")[0] + "/", serves)
 
 
 async def test_a_deleted_pod_is_replaced(east: EmbeddedCluster) -> None:
