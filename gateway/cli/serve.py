@@ -12,9 +12,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+import hypercorn.asyncio.run
 import structlog
 from hypercorn import Config
 from hypercorn.asyncio import serve
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.events import Event, Updated
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
@@ -29,6 +32,23 @@ _CLOSING: Final = 10.0
 """Seconds that streams and pools may take to close after the last call."""
 
 _log = structlog.get_logger(__name__)
+
+
+class Connection(TCPServer):
+    """One client's connection, which is closed as soon as the client has gone.
+
+    hypercorn's own waits for the idle time to pass before that, so that whoever connects and leaves, over and over,
+    uses up the process' file descriptors without holding a single connection.
+    """
+
+    async def protocol_send(self, event: Event) -> None:
+        """Take one event of the protocol; what has no client is not idle, but over."""
+        if not (isinstance(event, Updated) and event.idle and self.reader.at_eof()):
+            await super().protocol_send(event)
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
 
 
 def listener_config(listen: ListenOptions) -> Config:
@@ -133,6 +153,7 @@ async def serve_app(
     config.bind = [f"fd://{sock.detach()}"]  # which hypercorn closes
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]  # there is no other way to have it used
     try:
         await serve(app, config, shutdown_trigger=until_told)
     except LifespanFailureError as error:
