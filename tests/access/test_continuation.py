@@ -54,6 +54,21 @@ def test_whatever_an_agent_makes_up_is_refused(sealed: str) -> None:
         SEALS.open(sealed, *BOUND)
 
 
+@pytest.mark.parametrize("text", ["~", "~A", "~####", "~" + "gICA", "\ud800", "ü", ""])
+def test_what_can_not_even_be_read_is_refused(text: str) -> None:
+    """Neither base64 that is none nor text that can't be encoded raises anything else."""
+    with pytest.raises(BadArgument):
+        SEALS.open("A" * 16 + text, *BOUND)
+
+
+def test_a_plain_token_costs_an_agent_sixteen_characters_more() -> None:
+    """Kubernetes' own are plain text, and every character is one that a model has to write out again."""
+    token = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MTQzfQ"
+    sealed = SEALS.seal(token, *BOUND)
+    assert sealed.endswith(token)
+    assert len(sealed) == len(token) + 16
+
+
 @given(at=st.integers(0, 200), to=st.sampled_from("Aaz09-_"))
 def test_a_token_with_a_changed_letter_is_refused(at: int, to: str) -> None:
     """Neither the seal nor what it holds can be edited."""
