@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+import asyncio
 
 import pytest
 
@@ -12,20 +12,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> Iterator[dict[str, Outcome]]:
-    """Keep what came out, for each test below to look at its part; filled by the first."""
-    found: dict[str, Outcome] = {}
-    yield found
-    found.clear()
+def outcomes(real_node: RealNodeCluster) -> dict[str, Outcome]:
+    """Make all worlds at once on a real node, and ask about each until it is what it must be."""
+    return asyncio.run(_outcomes(real_node))
 
 
-async def test_a_real_node_has_the_worlds(real_node: RealNodeCluster, outcomes: dict[str, Outcome]) -> None:
-    """All worlds are made at once on a real node, and each is asked about until it is what it must be."""
-    await build(real_node, (*BROKEN, *HEALTHY))
+async def _outcomes(real_node: RealNodeCluster) -> dict[str, Outcome]:
+    worlds = (*BROKEN, *HEALTHY)
+    await build(real_node, worlds)
     async with asking(real_node) as bench:
-        for outcome in await settle(bench, (*BROKEN, *HEALTHY), SECONDS):
-            outcomes[outcome.world.name] = outcome
-    assert len(outcomes) == len(BROKEN) + len(HEALTHY)
+        return {outcome.world.name: outcome for outcome in await settle(bench, worlds, SECONDS)}
 
 
 @pytest.mark.parametrize("name", [world.name for world in BROKEN])
