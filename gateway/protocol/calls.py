@@ -18,6 +18,7 @@ from gateway.tools.explain import explain
 from gateway.tools.tool import Arguments, Tool
 
 _MOST_QUESTIONS: Final = 4
+_MOST_PROBLEMS: Final = 50
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
@@ -145,7 +146,12 @@ def _checked(tool: Tool[Any], given: dict[str, Any] | None) -> Arguments:
     try:
         arguments: Arguments = tool.arguments.model_validate(given or {})
     except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors(include_url=False, include_input=False)[:5])
+        problems = f"{error.error_count()} mistakes"
+        if error.error_count() <= _MOST_PROBLEMS:
+            # Spelling them out takes long where somebody sent hundreds of thousands.
+            problems = "; ".join(
+                _problem(detail) for detail in error.errors(include_url=False, include_input=False)[:5]
+            )
         names = ", ".join(field.alias or name for name, field in tool.arguments.model_fields.items())
         message = f"Bad arguments: {problems}. {tool.name} takes: {names}."
         raise BadArgument(message) from error

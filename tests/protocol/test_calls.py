@@ -154,6 +154,14 @@ async def test_an_unknown_argument_is_shown_short(bench: Workbench) -> None:
     assert len(text) < 500
 
 
+async def test_a_crowd_of_bad_arguments_is_counted_and_not_spelled_out(bench: Workbench) -> None:
+    """Words for each of many thousand mistakes would cost more than any call."""
+    async with serving(bench, tool(greet)) as url, connected(bench, url, "auto") as client:
+        failed, text = await call(client, "greet", **{f"x{number}": 1 for number in range(10_000)})
+    assert failed
+    assert text.startswith("Bad arguments: 10000 mistakes. greet takes: ")
+
+
 async def test_a_tool_that_the_policy_does_not_offer_is_not_there(workbench: MakeWorkbench, mode: str) -> None:
     """Neither listed nor callable, and counted under no name that a caller made up."""
     tools = (tool(greet), tool(write, needs="apply", read_only=False))
