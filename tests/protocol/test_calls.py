@@ -157,7 +157,7 @@ async def test_an_unknown_argument_is_shown_short(bench: Workbench) -> None:
 async def test_a_crowd_of_bad_arguments_is_counted_and_not_spelled_out(bench: Workbench) -> None:
     """Words for each of many thousand mistakes would cost more than any call."""
     async with serving(bench, tool(greet)) as url, connected(bench, url, "auto") as client:
-        failed, text = await call(client, "greet", **{f"x{number}": 1 for number in range(10_000)})
+        failed, text = await call(client, "greet", {f"x{number}": 1 for number in range(10_000)})
     assert failed
     assert text.startswith("Bad arguments: 10000 mistakes. greet takes: ")
 
