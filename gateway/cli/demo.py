@@ -26,7 +26,7 @@ _TOKEN_SECONDS: Final = 24 * 3600
 _ASK: Final = (
     "What is wrong in namespace shop of east, and why?",
     "Compare the deployments of namespace shop on east and west.",
-    "Show the last errors of the checkout pods on east.",
+    "Mend checkout on east, and see that it comes up.",
 )
 _LABELS: Final = {"east": "", "west": "PROD"}
 _MENDING: Final = {**READ_WRITE, "force": True}
