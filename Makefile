@@ -58,7 +58,6 @@ demo: venv ## Try it without a cluster: a short tour on two embedded ones; ARGS=
 .PHONY: docs
 docs: venv ## Write the pages of docs/ that are made from the code
 	$(BIN)/python -m tests.documents
-	$(BIN)/python -m gateway.tools.diagnose.handbook
 	$(BIN)/python -m gateway.tools.diagnose.handbook > docs/diagnosis.md
 
 .PHONY: format
