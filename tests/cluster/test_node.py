@@ -28,21 +28,21 @@ spec:
 
 async def test_containers_run_and_are_reached(real_node: RealNodeCluster) -> None:
     """A pod gets an address, its log is read, and a command in it gets output and exit code."""
-    await real_node.apply(POD.format(name="runs", command="echo hello; sleep 1000"))
-    _wait(real_node, "runs", "condition=Ready")
-    assert real_node.kubectl("logs", "-n=demo", "runs") == "hello\n"
-    assert real_node.kubectl("exec", "-n=demo", "runs", "--", "sh", "-c", "echo $((6 * 7))") == "42\n"
+    await real_node.apply(POD.format(name="node-runs", command="echo hello; sleep 1000"))
+    _wait(real_node, "node-runs", "condition=Ready")
+    assert real_node.kubectl("logs", "-n=demo", "node-runs") == "hello\n"
+    assert real_node.kubectl("exec", "-n=demo", "node-runs", "--", "sh", "-c", "echo $((6 * 7))") == "42\n"
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        real_node.kubectl("exec", "-n=demo", "runs", "--", "sh", "-c", "exit 5")
+        real_node.kubectl("exec", "-n=demo", "node-runs", "--", "sh", "-c", "exit 5")
     assert failed.value.returncode == 5
 
 
 async def test_a_crash_loop_is_one(real_node: RealNodeCluster) -> None:
     """A command that fails is started again, backs off, and leaves its previous log."""
-    await real_node.apply(POD.format(name="crashes", command="echo bye; exit 3"))
-    _wait(real_node, "crashes", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff")
-    assert real_node.kubectl("logs", "-n=demo", "crashes", "--previous") == "bye\n"
-    pod = json.loads(real_node.kubectl("get", "pod", "-n=demo", "crashes", "-o=json"))
+    await real_node.apply(POD.format(name="node-crashes", command="echo bye; exit 3"))
+    _wait(real_node, "node-crashes", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff")
+    assert real_node.kubectl("logs", "-n=demo", "node-crashes", "--previous") == "bye\n"
+    pod = json.loads(real_node.kubectl("get", "pod", "-n=demo", "node-crashes", "-o=json"))
     assert pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 3
 
 
