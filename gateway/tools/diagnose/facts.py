@@ -219,3 +219,13 @@ class Facts:
             if name == container and lines and self.owner(ref) == owner:
                 return ref, lines
         return pod, ()
+
+
+def plural_of(word: str) -> str:
+    """Return the word for several."""
+    return f"{word}es" if word.endswith("ss") else f"{word}s"
+
+
+def scope(target: Ref) -> str:
+    """Return what was asked about."""
+    return "the whole cluster" if target.resource == NAMESPACES and not target.name else str(target)

@@ -13,7 +13,7 @@ from gateway.errors import BadArgument, ClusterUnavailable, GatewayError, NotOff
 from gateway.kube.errors import ApiError, Forbidden, Invalid, InvalidToken, NotFound, TooLarge
 from gateway.kube.request import JSON, Request
 from gateway.kube.types import ResourceType
-from gateway.tools.diagnose.facts import EVENTS, KINDS, WORDS, Event, Facts, Ref
+from gateway.tools.diagnose.facts import EVENTS, KINDS, WORDS, Event, Facts, Ref, plural_of, scope
 from gateway.tools.diagnose.links import is_wide
 from gateway.tools.diagnose.objects import dig, when
 from gateway.tools.diagnose.plan import OPTIONAL, Read, wanted
@@ -69,14 +69,14 @@ class _Collected:
 
     def could_not(self, read: Read, why: str) -> None:
         word = "logs" if read.container else WORDS.get(read.resource, read.resource)
-        self.unread.setdefault(why, []).append(word if read.container or read.resource == EVENTS else f"{word}s")
+        self.unread.setdefault(why, []).append(word if read.container else plural_of(word))
 
 
 async def gather(session: ClusterSession, target: Ref, *, spent: int = 0, seconds: float = SECONDS) -> Gathered:
     """Read what belongs to the target: at most 12 requests for an object and 30 for more, `spent` of them already.
 
     Raises:
-        GatewayError: The target itself can't be read, or the token is no longer accepted.
+        GatewayError: The target itself, or anything at all, can't be read, or the token is no longer accepted.
     """
     collected = _Collected(target)
     most = (FOR_MANY if is_wide(target) else FOR_AN_OBJECT) - spent
@@ -96,6 +96,10 @@ async def gather(session: ClusterSession, target: Ref, *, spent: int = 0, second
         late = True
     if late and not collected.objects:
         raise GatewayError(f"The cluster did not answer within {seconds:g} s. Try again; tell a person if it lasts.")
+    if collected.unread and not collected.objects and not collected.complete:
+        # Of what nobody could look at it must not be said that nothing is wrong.
+        why = "; ".join(collected.unread)
+        raise Refused(f"Nothing of {scope(target)} could be read: {why}. Ask about a namespace that may be read.")
     return Gathered(collected.facts(), collected.sent + spent, time.perf_counter() - started, late)
 
 

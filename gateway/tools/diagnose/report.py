@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.tools.diagnose.facts import NAMESPACES, WORDS, Facts, Ref
+from gateway.tools.diagnose.facts import WORDS, Facts, Ref, plural_of, scope
 from gateway.tools.diagnose.gather import SECONDS, Gathered
 from gateway.tools.diagnose.judge import Finding
 from gateway.tools.diagnose.logs import masked
@@ -44,11 +44,6 @@ def headline(facts: Facts, findings: tuple[Finding, ...], state: str) -> str:
     noted = f"; note: {notices[0].cause}" if notices else ""
     verdict = "nothing is wrong" if is_whole(facts) else "not all of it is ready yet, but no fault was found"
     return f"{state or scope(facts.target)} · {verdict}{unsure}{noted}"
-
-
-def scope(target: Ref) -> str:
-    """Return what was asked about."""
-    return "the whole cluster" if target.resource == NAMESPACES and not target.name else str(target)
 
 
 def text(
@@ -124,13 +119,7 @@ def counted(facts: Facts) -> str:
     """Return how much of what was read."""
     numbers = Counter(WORDS.get(ref.resource, ref.resource) for ref in facts.objects)
     numbers |= {word: count for word, count in (("event", len(facts.events)), ("log", len(facts.logs))) if count}
-    return ", ".join(f"{count} {_plural(word, count)}" for word, count in numbers.items())
-
-
-def _plural(word: str, count: int) -> str:
-    if count == 1:
-        return word
-    return f"{word}es" if word.endswith("ss") else f"{word}s"
+    return ", ".join(f"{count} {word if count == 1 else plural_of(word)}" for word, count in numbers.items())
 
 
 def as_data(

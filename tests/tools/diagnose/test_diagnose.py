@@ -162,3 +162,14 @@ async def test_an_object_that_does_not_exist_is_said(east: Workbench) -> None:
 async def test_a_name_without_a_kind_is_asked_back(east: Workbench) -> None:
     """Without a kind nothing can be looked up; the answer says what to add."""
     assert "resource is missing" in await east.failure("diagnose", {"name": "checkout", "namespace": "shop"})
+
+
+@pytest.mark.parametrize("arguments", [{"namespace": "shop"}, {}], ids=["namespace", "cluster"])
+async def test_of_what_nobody_could_look_at_nothing_is_said(
+    workbench: MakeWorkbench, arguments: dict[str, object]
+) -> None:
+    """Where the policy lets nothing be read, that is the answer, and not that nothing is wrong."""
+    bench = await workbench(PolicyOptions(namespaces=NamespaceRules(allow=frozenset({"elsewhere"}))))
+    furnish(bench.cluster, "east")
+    text = await bench.failure("diagnose", arguments)
+    assert "could be read: the gateway's policy for this cluster does not allow it" in text
