@@ -148,5 +148,5 @@ def gateway(
     real_clusters: tuple[RealCluster, RealCluster], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
     """One read-only gateway in front of both real clusters, for tests that leave it as it was."""
-    with running_gateway(tmp_path_factory.mktemp("gateway"), describe(*real_clusters)) as running:
+    with running_gateway(tmp_path_factory.mktemp("gateway"), describe(*real_clusters), rateLimiting=False) as running:
         yield running

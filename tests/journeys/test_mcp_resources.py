@@ -150,9 +150,10 @@ def _completer(client: Client, template: str) -> Callable[..., Awaitable[list[st
 
 async def test_the_listing_is_paged_and_complete(connect: Connect, real_cluster: RealCluster) -> None:
     """Following the cursor must name objects once, what is restricted never, and end."""
+    await real_cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: crowded}}")
+    crowd = (CONFIG_MAP.replace("NAME", f"many-{number}").replace("VALUE", "1") for number in range(120))
+    await real_cluster.apply("\n---\n".join(crowd).replace("namespace: demo", "namespace: crowded"))
     async with connect() as client:
-        for number in range(120):
-            await _write(real_cluster, f"many-{number}", "1")
         seen: list[str] = []
         cursor: str | None = None
         for _ in range(60):
@@ -170,6 +171,8 @@ async def test_the_listing_is_paged_and_complete(connect: Connect, real_cluster:
         assert await _read(client, seen[0])
         with pytest.raises(MCPError):
             await client.list_resources(cursor="bm90IG91cnM")
+    # Other tests list what the cluster has.
+    await real_cluster.request("DELETE", "/api/v1/namespaces/crowded/configmaps")
 
 
 async def test_the_listing_is_off_by_default(real_cluster: RealCluster, tmp_path: Path, mode: str) -> None:

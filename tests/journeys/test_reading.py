@@ -63,7 +63,7 @@ async def test_lists_are_tables_in_pages(gateway: GatewayProcess, real_cluster: 
         following: str | None = ""
         while following is not None:
             more = {"continue": following} if following else {}
-            text = await call(client, "resource_list", resource="configmaps", limit=2, output="name", **more)
+            text = await call(client, "resource_list", resource="configmaps", limit=5, output="name", **more)
             *lines, last = text.splitlines()[1:]
             following = last.removeprefix("continue: ") if last.startswith("continue: ") else None
             seen += lines if following is not None else [*lines, last]
