@@ -146,3 +146,11 @@ class RealCluster(ControlPlane):
             lambda: self.admin.request("GET", pods, token=viewer, tls=tls)[0] == 200,
             watch=("etcd", "kube-apiserver"),
         )
+        if self.controllers:
+            # Controllers give each namespace its root CA a moment after it was made; tests take it for granted.
+            certificate = "/api/v1/namespaces/demo/configmaps/kube-root-ca.crt"
+            self.wait(
+                "the controllers work",
+                lambda: self.admin.request("GET", certificate)[0] == 200,
+                watch=("kube-apiserver", "kube-controller-manager"),
+            )
