@@ -7,6 +7,7 @@ import pytest
 from gateway import __version__
 from gateway.cli.clusters import listed
 from gateway.cli.commands import spelled_out
+from gateway.clusters.options import ClusterOptions
 
 HEAVY = ("aiohttp", "hypercorn", "kubernetes_asyncio", "mcp", "pydantic", "quart", "structlog")
 
@@ -148,3 +149,20 @@ def test_trust_applies_to_every_cluster() -> None:
         "tlsServerName": None,
         "insecure": True,
     }
+
+
+def test_read_write_allows_all_but_deleting() -> None:
+    """What MKP's users know as one flag must open applying, commands and evictions, and nothing else."""
+    (cluster,) = listed(["https://a.example"], None, None, insecure=False, read_write=True)
+    policy = ClusterOptions.model_validate({k: v for k, v in cluster.items() if v is not None}).policy
+    assert policy.writes == {"apply", "post"}
+    assert policy.subresources == {"pods/exec", "pods/eviction"}
+    assert policy.confirmation == "person"
+
+
+@pytest.mark.parametrize("flag", ["--read-write", "--read-write=true", "--insecure"])
+def test_a_flag_about_clusters_needs_one(flag: str) -> None:
+    """A flag that would change nothing must be a mistake, and not a false feeling."""
+    ended = command("serve", flag)
+    assert ended.returncode == 2
+    assert "no --cluster is given" in " ".join(ended.stderr.replace("│", " ").split())
