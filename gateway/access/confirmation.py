@@ -11,11 +11,17 @@ from typing import Final
 from gateway.access.plans import LIFETIME, Binding, Outdated, Plans
 from gateway.access.questions import AnswerNeeded, Question
 from gateway.access.session import ClusterSession
-from gateway.errors import BadArgument
+from gateway.errors import BadArgument, GatewayError
 
 _KEY: Final = "confirm "
 YES: Final = "yes"
 NO: Final = "no"
+
+
+class WouldFail(GatewayError):
+    """What was proposed was refused, by the API server or the policy, when it was tried; nothing was done."""
+
+    outcome = "invalid"
 
 
 @dataclass(frozen=True, slots=True)

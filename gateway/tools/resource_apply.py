@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import Field, StringConstraints, WithJsonSchema
 
-from gateway.access.confirmation import Confirmation, Proposal
+from gateway.access.confirmation import Confirmation, Proposal, WouldFail
 from gateway.access.session import ClusterSession
 from gateway.errors import ClusterUnavailable, GatewayError, Refused
 from gateway.kube.errors import Conflict, Invalid, NotFound, ServerFault, Unreachable
@@ -44,12 +44,6 @@ class ApplyArguments(Arguments):
     dry_run: Annotated[bool, Field(description="only show the difference")] = False
     force: Annotated[bool, Field(description="take over fields of other managers")] = False
     plan: Annotated[str | None, Field(description="from the first call, if it gave one")] = None
-
-
-class WouldFail(GatewayError):
-    """The API server or the policy refused a document when it was tried; nothing was written."""
-
-    outcome = "invalid"
 
 
 class PartlyApplied(GatewayError):

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import Field
 
-from gateway.access.confirmation import Confirmation, Proposal
+from gateway.access.confirmation import Confirmation, Proposal, WouldFail
 from gateway.access.session import ClusterSession
-from gateway.errors import GatewayError
 from gateway.kube.errors import Conflict
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
@@ -40,12 +39,6 @@ class DeleteArguments(Arguments):
     namespace: str | None = None
     propagation_policy: Annotated[Propagation, Field(description="what happens to what it owns")] = "Background"
     plan: Annotated[str | None, Field(description="from the first call, if it gave one")] = None
-
-
-class WouldFail(GatewayError):
-    """The API server refused the deletion when it was tried; nothing was deleted."""
-
-    outcome = "invalid"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.access.confirmation import WouldFail
 from gateway.access.questions import AnswerNeeded, Answers
 from gateway.policy.options import PolicyOptions
 from gateway.tools.naming import resource_type
-from gateway.tools.resource_delete import WouldFail, delete
+from gateway.tools.resource_delete import delete
 from tests.workbench import MakeWorkbench, Workbench
 
 PATH = "/api/v1/namespaces/demo/configmaps/a"
