@@ -74,8 +74,8 @@ lint: venv ## Check format, rules, types and the rooms' import directions
 
 .PHONY: lock
 lock: venv ## Resolve the lock files again; UPGRADE=1 takes newer versions
-	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) --extra fast --extra shared --group dev --output-file requirements/dev.lock
-	$(UV_COMPILE) --extra fast --extra shared --constraint requirements/dev.lock --output-file requirements/runtime.lock
+	$(UV_COMPILE) $(if $(UPGRADE),--upgrade) --extra fast --extra shared --extra tracing --group dev --output-file requirements/dev.lock
+	$(UV_COMPILE) --extra fast --extra shared --extra tracing --constraint requirements/dev.lock --output-file requirements/runtime.lock
 	$(UV_COMPILE:pyproject.toml=) --group build --constraint requirements/dev.lock --output-file requirements/build.lock
 
 .PHONY: clean
