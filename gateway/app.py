@@ -159,6 +159,12 @@ def _readings(access: Access) -> Iterator[Reading]:
     catalogs = discovery.state()
     yield Reading("discovery_catalogs", "Different catalogs in memory.", catalogs.distinct)
     for cluster, catalog in catalogs.clusters.items():
+    for state in clients.clusters:
+        labels = (("cluster", state.name),)
+        yield Reading("breaker_open", "1 while calls to a cluster are refused.", state.breaker.word != "closed", labels)
+        yield Reading("breaker_openings", "How often a cluster's breaker opened.", state.breaker.opened, labels)
+        yield Reading("gate_inside", "Requests that a cluster is answering.", state.inside, labels)
+        yield Reading("gate_waiting", "Requests that wait for a place at a cluster.", state.waiting, labels)
         labels = (("cluster", cluster),)
         yield Reading("discovery_age_seconds", "Time since a catalog was confirmed.", catalog.age_seconds, labels)
         yield Reading("discovery_types", "Resource types a cluster serves.", catalog.types, labels)

@@ -173,16 +173,20 @@ class ClusterSession:
             ClusterUnavailable: There was no answer, or too many calls wait for this cluster.
             TooLarge: The answer is over `max_bytes`.
         """
-        async with self._judged(request, kind) as outgoing, self._lease.gate.entered():
-            answer = await self._lease.server.send(
-                request.method,
-                outgoing.target,
-                self._caller.token,
-                accept=request.accept,
-                max_bytes=max_bytes,
-                body=request.body,
-                content_type=request.content_type,
-            )
+        lease = self._lease
+        async with self._judged(request, kind) as outgoing:
+            lease.breaker.check()
+            async with lease.gate.entered():
+                with lease.breaker.passage():
+                    answer = await lease.server.send(
+                        request.method,
+                        outgoing.target,
+                        self._caller.token,
+                        accept=request.accept,
+                        max_bytes=max_bytes,
+                        body=request.body,
+                        content_type=request.content_type,
+                    )
             outgoing.answered(answer)
         return answer
 
@@ -212,10 +216,12 @@ class ClusterSession:
         async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
             try:
                 async with self._lease.gate.entered():
-                    command = await stack.enter_async_context(
-                        started(self._lease.server, outgoing.target, self._caller.token)
-                    )
+                    with self._lease.breaker.passage():
+                        command = await stack.enter_async_context(
+                            started(self._lease.server, outgoing.target, self._caller.token)
+                        )
             except ApiError as error:
+                self._lease.breaker.check()
                 outgoing.status = error.status
                 raise
             except Unreachable as error:
@@ -247,10 +253,12 @@ class ClusterSession:
             stack.enter_context(self._access.watches.place(self.principal))
             try:
                 async with self._lease.gate.entered():
-                    watch = await stack.enter_async_context(
-                        opened(self._lease.server, outgoing.target, self._caller.token, accept=request.accept)
-                    )
+                    with self._lease.breaker.passage():
+                        watch = await stack.enter_async_context(
+                            opened(self._lease.server, outgoing.target, self._caller.token, accept=request.accept)
+                        )
             except ApiError as error:
+                self._lease.breaker.check()
                 outgoing.status = error.status
                 raise
             outgoing.status, outgoing.audit_id = WATCHING, watch.audit_id

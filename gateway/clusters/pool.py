@@ -14,6 +14,7 @@ from typing import Final, Self
 
 import structlog
 
+from gateway.clusters.breaker import Breaker, BreakerState
 from gateway.clusters.gate import Gate
 from gateway.clusters.options import ClusterOptions
 from gateway.clusters.trust import Bundle, TrustStore
@@ -66,7 +67,7 @@ class _Warm:
 
 @dataclass(slots=True)
 class _Entry:
-    """What is kept for one key: the current client, and the gates, which outlive it."""
+    """What is kept for one key: the current client, and the gates and the breaker, which outlive it."""
 
     name: str
     key: ClusterKey
@@ -74,6 +75,7 @@ class _Entry:
     used: float
     gate: Gate
     verification: Gate
+    breaker: Breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,34 @@ class Lease:
     server: ApiServer
     gate: Gate
     verification: Gate
+    breaker: Breaker
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """One cluster in use, by its short name: who holds its client, who is inside its gates or waits, its breaker."""
+
+    name: str
+    breaker: BreakerState
+    leases: int
+    inside: int
+    waiting: int
+    verifying: int
+    waiting_for_verification: int
 
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """Counts for metrics: open clients, held leases, clients that wait for their last holder, and renewals so far."""
+    """For metrics and the admin page: open clients, held leases, clients that wait for their last holder, renewals.
+
+    `clusters` has those in use; one that nobody has called for a while is not among them.
+    """
 
     open: int
     leases: int
     draining: int
     created: int
+    clusters: tuple[ClusterState, ...]
 
 
 class Pool:
@@ -113,6 +133,7 @@ class Pool:
         self._limits = limits
         self._on_retired: tuple[Callable[[ClusterKey], None], ...] = ()
         self._entries: dict[ClusterKey, _Entry] = {}
+        self._last_keys: dict[str, ClusterKey] = {}
         self._draining: dict[int, _Warm] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._created = 0
@@ -152,7 +173,7 @@ class Pool:
         warm = entry.warm
         warm.leases += 1
         try:
-            yield Lease(cluster, entry.key, warm.server, entry.gate, entry.verification)
+            yield Lease(cluster, entry.key, warm.server, entry.gate, entry.verification, entry.breaker)
         finally:
             warm.leases -= 1
             entry.used = self._clock()
@@ -175,14 +196,28 @@ class Pool:
                 self._drop(entry.key)
 
     def state(self) -> PoolState:
-        """Count what is open and held."""
-        held = sum(entry.warm.leases for entry in self._entries.values())
-        held += sum(warm.leases for warm in self._draining.values())
-        return PoolState(len(self._entries), held, len(self._draining), self._created)
+        """Count what is open and held, in all and for each cluster in use."""
+        clusters = tuple(
+            ClusterState(
+                entry.name,
+                entry.breaker.state(),
+                entry.warm.leases,
+                entry.gate.inside,
+                entry.gate.waiting,
+                entry.verification.inside,
+                entry.verification.waiting,
+            )
+            for entry in self._entries.values()
+        )
+        held = sum(state.leases for state in clusters) + sum(warm.leases for warm in self._draining.values())
+        return PoolState(len(self._entries), held, len(self._draining), self._created, clusters)
 
     def __repr__(self) -> str:
         """Show the whole state in a line."""
-        entries = ", ".join(f"{e.name}: {e.warm.leases} held, {e.gate!r}" for e in self._entries.values())
+        entries = ", ".join(
+            f"{e.name}: {e.warm.leases} held, {e.gate!r}{'' if e.breaker.is_closed else f', {e.breaker!r}'}"
+            for e in self._entries.values()
+        )
         return f"<Pool {len(self._entries)} open, {len(self._draining)} draining{': ' if entries else ''}{entries}>"
 
     def _bundle(self, cluster: ClusterOptions) -> Bundle:
@@ -198,10 +233,7 @@ class Pool:
         now = self._clock()
         entry = self._entries.get(key)
         if entry is None:
-            for outdated in [k for k in self._entries if k.url == key.url]:
-                self._drop(outdated)
-                for listener in self._on_retired:
-                    listener(outdated)
+            self._retire_other_than(key)
             self._make_room(now)
             limits = cluster.limits
             entry = self._entries[key] = _Entry(
@@ -211,12 +243,30 @@ class Pool:
                 now,
                 Gate(limits.connections, limits.queue),
                 Gate(VERIFICATION_WIDTH, VERIFICATION_QUEUE),
+                Breaker(
+                    cluster.shown,
+                    limits.breaker_failures,
+                    limits.breaker_seconds,
+                    clock=self._clock,
+                    random=random.random,
+                ),
             )
         elif now >= entry.warm.ends:
             self._let_go(entry.warm)
             entry.warm = self._connect(cluster, bundle, now)
         entry.used = now
         return entry
+
+    def _retire_other_than(self, key: ClusterKey) -> None:
+        """End what this cluster's last key stood for, whether or not its client was dropped meanwhile."""
+        outdated = self._last_keys.get(key.url, key)
+        self._last_keys[key.url] = key
+        if outdated == key:
+            return
+        if outdated in self._entries:
+            self._drop(outdated)
+        for listener in self._on_retired:
+            listener(outdated)
 
     def _connect(self, cluster: ClusterOptions, bundle: Bundle, now: float) -> _Warm:
         limits = cluster.limits

@@ -159,6 +159,8 @@ class Discovery:
     async def _fetched(self, lease: Lease, token: BearerToken) -> Catalog:
         """Join the fetch under way or start one; a caller's cancellation does not end it for the others."""
         while True:
+            if lease.key not in self._flights:
+                lease.breaker.check()
             flight = self._flight(lease, token)
             try:
                 return await asyncio.shield(flight.task)
@@ -189,7 +191,8 @@ class Discovery:
     async def _fetch(self, lease: Lease, token: BearerToken) -> Catalog:
         key, name = lease.key, lease.cluster.name
         before = self._at_hand.get(key)
-        core, groups = await read_roots(lease, token, before.etags if before else ("", ""))
+        with lease.breaker.passage():
+            core, groups = await read_roots(lease, token, before.etags if before else ("", ""))
         if before is not None and core.served is None and groups.served is None:
             catalog = before.catalog
         else:

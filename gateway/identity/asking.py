@@ -2,7 +2,8 @@
 
 Every question carries the token in question and is bounded: few at once, one deadline, small answers. Keys are asked
 for beside the lane, at most by two at once, because a lane full of bad tokens must not keep good ones out.
-What the cluster does not answer becomes `ClusterUnavailable`, which says nothing about the token.
+What the cluster does not answer becomes `ClusterUnavailable`, which says nothing about the token. While verified calls
+have found it dead, it is not asked at all; but whether it is, these questions never decide (see `clusters.breaker`).
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from gateway.clusters.breaker import BreakerOpen
 from gateway.clusters.options import ClusterOptions
 from gateway.clusters.pool import Pool
 from gateway.clusters.system import read_document, review
@@ -58,6 +60,7 @@ async def ask_keys(pool: Pool, cluster: ClusterOptions, token: BearerToken, *, s
         ClusterUnavailable: It can't be asked now.
     """
     async with _trouble_told(seconds), pool.lease(cluster) as lease:
+        lease.breaker.check()
         answer = await read_document(lease, token, _JWKS, accept=_ACCEPT)
         if answer.ok:
             about = await read_document(lease, token, _ISSUER)
@@ -74,8 +77,10 @@ async def ask_username(pool: Pool, cluster: ClusterOptions, token: BearerToken, 
     Raises:
         ClusterUnavailable: It can't be asked now, or does not answer such a question.
     """
-    async with _trouble_told(seconds), pool.lease(cluster) as lease, lease.verification.entered():
-        answer = await review(lease, token)
+    async with _trouble_told(seconds), pool.lease(cluster) as lease:
+        lease.breaker.check()
+        async with lease.verification.entered():
+            answer = await review(lease, token)
         if _refused(answer):
             return None
     status = _member(answer, "status")
@@ -101,6 +106,8 @@ async def _trouble_told(seconds: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
+    except BreakerOpen as error:
+        raise unavailable("it answers nobody just now", error.retry_after) from None
     except TimeoutError:
         raise unavailable("it did not answer in time") from None
     except Unreachable as error:
