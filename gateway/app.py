@@ -150,6 +150,12 @@ def _readings(access: Access) -> Iterator[Reading]:
     yield Reading("pool_leases", "Calls that hold a cluster client.", clients.leases)
     yield Reading("pool_draining", "Replaced clients that wait for their last call.", clients.draining)
     yield Reading("pool_created", "Cluster clients made since the start.", clients.created)
+    for state in clients.clusters:
+        labels = (("cluster", state.name),)
+        yield Reading("breaker_open", "1 while calls to a cluster are refused.", state.breaker.word != "closed", labels)
+        yield Reading("breaker_openings", "How often a cluster's breaker opened.", state.breaker.opened, labels)
+        yield Reading("gate_inside", "Requests that a cluster is answering.", state.inside, labels)
+        yield Reading("gate_waiting", "Requests that wait for a place at a cluster.", state.waiting, labels)
     yield Reading("watches", "Watches that are open.", access.watches.open)
     verdicts = identity.state()
     yield Reading("identity_verdicts", "Tokens known to be valid.", verdicts.verdicts)
@@ -159,12 +165,6 @@ def _readings(access: Access) -> Iterator[Reading]:
     catalogs = discovery.state()
     yield Reading("discovery_catalogs", "Different catalogs in memory.", catalogs.distinct)
     for cluster, catalog in catalogs.clusters.items():
-    for state in clients.clusters:
-        labels = (("cluster", state.name),)
-        yield Reading("breaker_open", "1 while calls to a cluster are refused.", state.breaker.word != "closed", labels)
-        yield Reading("breaker_openings", "How often a cluster's breaker opened.", state.breaker.opened, labels)
-        yield Reading("gate_inside", "Requests that a cluster is answering.", state.inside, labels)
-        yield Reading("gate_waiting", "Requests that wait for a place at a cluster.", state.waiting, labels)
         labels = (("cluster", cluster),)
         yield Reading("discovery_age_seconds", "Time since a catalog was confirmed.", catalog.age_seconds, labels)
         yield Reading("discovery_types", "Resource types a cluster serves.", catalog.types, labels)

@@ -215,13 +215,13 @@ class ClusterSession:
         """
         async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
             try:
+                self._lease.breaker.check()
                 async with self._lease.gate.entered():
                     with self._lease.breaker.passage():
                         command = await stack.enter_async_context(
                             started(self._lease.server, outgoing.target, self._caller.token)
                         )
             except ApiError as error:
-                self._lease.breaker.check()
                 outgoing.status = error.status
                 raise
             except Unreachable as error:
@@ -252,13 +252,13 @@ class ClusterSession:
         async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
             stack.enter_context(self._access.watches.place(self.principal))
             try:
+                self._lease.breaker.check()
                 async with self._lease.gate.entered():
                     with self._lease.breaker.passage():
                         watch = await stack.enter_async_context(
                             opened(self._lease.server, outgoing.target, self._caller.token, accept=request.accept)
                         )
             except ApiError as error:
-                self._lease.breaker.check()
                 outgoing.status = error.status
                 raise
             outgoing.status, outgoing.audit_id = WATCHING, watch.audit_id
