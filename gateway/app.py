@@ -25,7 +25,9 @@ from gateway.discovery.fetch import Discovery
 from gateway.edge.endpoint import McpEndpoint
 from gateway.edge.managers import Managers
 from gateway.edge.origins import origins_for
+from gateway.edge.sources import Sources
 from gateway.errors import GatewayError
+from gateway.identity.attempts import Attempts
 from gateway.identity.verifier import Identity
 from gateway.protocol.elicitation import LAPSES_AFTER
 from gateway.protocol.server import create_server
@@ -70,7 +72,8 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     discovery = Discovery(time.monotonic)
     # Identity uses the pool, and the pool tells identity which cluster keys ended.
     pool = Pool(TrustStore(time.monotonic), time.monotonic)
-    identity = Identity(registry, pool, settings)
+    attempts = Attempts(time.monotonic, settings.listen.failed_authentications_per_minute)
+    identity = Identity(registry, pool, settings, attempts)
     pool.when_retired(discovery.forget, identity.forget)
     windows, used_plans = _shared(settings.shared_store)
     rates = RateLimits(windows) if settings.rate_limiting else None
@@ -94,6 +97,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
         registry=registry,
         managers=managers,
         origins=origins_for(listen.host, listen.allowed_hosts, listen.allowed_origins),
+        sources=Sources(listen.trusted_proxies),
         metrics=metrics,
     )
     app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it

@@ -64,6 +64,12 @@ class Buckets:
             self._held.popitem(last=False)
         return missing * 60 / per_minute
 
+    def wait(self, name: tuple[str, ...], per_minute: int) -> float:
+        """Return the seconds until there is a token, 0 where there is one; takes none."""
+        now = self._clock()
+        tokens, then = self._held.get(name, (float(per_minute), now))
+        return max(0.0, 1 - refilled(tokens, now - then, per_minute)) * 60 / per_minute
+
     def __len__(self) -> int:
         """Count the buckets that are kept."""
         return len(self._held)

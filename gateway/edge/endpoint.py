@@ -7,6 +7,7 @@ time, and handed to the SDK together with who calls.
 import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from functools import partial
 from os import urandom
 from typing import Any, Final
 
@@ -22,8 +23,10 @@ from gateway.edge.bearer import bearer_token
 from gateway.edge.exchange import Exchange
 from gateway.edge.managers import Managers, envelope_of
 from gateway.edge.origins import Origins
-from gateway.edge.responses import Message, Receive, Scope, Send, answer, unauthenticated, unavailable
+from gateway.edge.responses import Message, Receive, Scope, Send, answer, throttled, unauthenticated, unavailable
+from gateway.edge.sources import Sources
 from gateway.errors import ClusterUnavailable, Unauthenticated
+from gateway.identity.attempts import TooManyFailures
 from gateway.identity.principal import Principal
 from gateway.identity.verifier import Identity
 from gateway.kube.credential import BearerToken
@@ -60,6 +63,7 @@ class McpEndpoint:
         registry: ClusterRegistry,
         managers: Managers,
         origins: Origins,
+        sources: Sources,
         metrics: Metrics,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
@@ -69,6 +73,7 @@ class McpEndpoint:
         self._registry = registry
         self._managers = managers
         self._origins = origins
+        self._sources = sources
         self._metrics = metrics
         self._body_seconds = body_seconds
         self._streams: set[asyncio.Task[None]] = set()
@@ -111,11 +116,16 @@ class McpEndpoint:
         name = scope["path"].removeprefix(PATH).strip("/") or None
         try:
             token = bearer_token(scope["headers"])
-            principal = await self._identity.authenticate(token, cluster_name=name)
+            source = partial(self._sources.of, scope)
+            principal = await self._identity.authenticate(token, cluster_name=name, source=source)
         except Unauthenticated as error:
             self._metrics.authentication_failure(error.reason)
             _log.info("unauthenticated", reason=error.reason, request_id=request_id)
             await unauthenticated(send, error)
+            return
+        except TooManyFailures as error:
+            self._metrics.authentication_failure(error.outcome)
+            await throttled(send, error)
             return
         except ClusterUnavailable as error:
             self._metrics.authentication_failure("unavailable")

@@ -44,7 +44,8 @@ class ListenOptions(Options):
 
     `allowed_hosts` are values of the Host header, `host` or `host:port`, with `:*` for any port; `allowed_origins` are
     web origins (RFC 6454) such as `https://console.example`. `trusted_proxies` are the networks whose forwarding
-    headers are believed. `drain_seconds` is how long calls in flight may take once the process was asked to end.
+    headers are believed. After `failed_authentications_per_minute` refused tokens a source has to wait; 0 is no limit.
+    `drain_seconds` is how long calls in flight may take once the process was asked to end.
     """
 
     host: Host = "127.0.0.1"
@@ -54,4 +55,5 @@ class ListenOptions(Options):
     allowed_hosts: tuple[HostHeader, ...] = ()
     allowed_origins: tuple[Origin, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    failed_authentications_per_minute: int = Field(default=60, ge=0, le=1_000_000)
     drain_seconds: float = Field(default=30, ge=0, le=3600)

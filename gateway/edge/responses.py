@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import ClusterUnavailable, Unauthenticated
+from gateway.identity.attempts import TooManyFailures
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -44,3 +45,10 @@ async def unavailable(send: Send, error: ClusterUnavailable) -> None:
     body = orjson.dumps({"error": "temporarily_unavailable", "error_description": error.message})
     retry = [(b"retry-after", str(error.retry_after).encode())]
     await answer(send, 503, body, media=b"application/json", headers=retry)
+
+
+async def throttled(send: Send, error: TooManyFailures) -> None:
+    """Send 429 with Retry-After (RFC 6585, section 4) to a source whose tokens were refused too often."""
+    body = orjson.dumps({"error": "too_many_failures", "error_description": error.message})
+    retry = [(b"retry-after", str(error.retry_after).encode())]
+    await answer(send, 429, body, media=b"application/json", headers=retry)

@@ -1,9 +1,11 @@
 """Boundary to clusters' signing keys: which a cluster has, when they are read again, and what they say of a token.
 
 Anybody can send a token that makes the gateway read keys, so reading is bounded: keys that were read rest for a minute,
-whatever key id a token claims, and all who wait at one time wait for one answer.
+whatever key id a token claims, and all who wait at one time wait for one answer. Where it takes a good token to get
+one, sources take turns: a crowd of forged tokens holds up its own source, and anybody else by one reading.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from gateway.clusters.options import ClusterOptions
 from gateway.clusters.pool import ClusterKey, Pool
 from gateway.identity.asking import Published, Withheld, ask_keys
+from gateway.identity.attempts import Attempts
 from gateway.identity.claims import UnverifiedToken
 from gateway.identity.flights import Flights
 from gateway.kube.credential import BearerToken
@@ -115,13 +118,15 @@ def signing_key(member: Any) -> SigningKey | None:
 class KeyRings:
     """The signing keys of the clusters, one ring each; as many as clusters are listed."""
 
-    def __init__(self, pool: Pool, clock: Callable[[], float], *, seconds: float) -> None:
+    def __init__(self, pool: Pool, attempts: Attempts, clock: Callable[[], float], *, seconds: float) -> None:
         """Start with none. `clock` counts seconds; `seconds` bounds one reading."""
         self._pool = pool
+        self._attempts = attempts
         self._clock = clock
         self._seconds = seconds
         self._rings: dict[str, KeyRing] = {}
-        self._flights: Flights[tuple[ClusterKey, bool], KeyRing | Withheld] = Flights()
+        self._flights: Flights[tuple[ClusterKey, str | None], KeyRing | Withheld] = Flights()
+        self._turns: dict[ClusterKey, asyncio.Lock] = {}
         self.reads = 0
 
     def known(self, cluster: ClusterOptions, key: ClusterKey, claims: UnverifiedToken) -> Finding | None:
@@ -135,18 +140,24 @@ class KeyRings:
         return None if found == "unsettled" and not rests else found
 
     async def read(
-        self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken, claims: UnverifiedToken
+        self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken, claims: UnverifiedToken, lane: str
     ) -> Finding:
         """Read the cluster's keys with the token itself, and say what they tell of it.
 
         Raises:
             ClusterUnavailable: The cluster can't be asked now.
+            TooManyFailures: While this token waited, too many others of its source were refused.
+            TimeoutError: Its turn did not come in time.
         """
         ring = self._rings.get(cluster.name)
         # Keys too old to be believed still tell whom a crowd of forged tokens must not hold up.
         likely = ring is not None and ring.cluster_key == key and ring.finding(claims) == "verified"
         while True:
-            outcome = await self._flights.join((key, likely), partial(self._ask, cluster, key, token))
+            self._attempts.admit(lane)
+            if likely:
+                outcome = await self._flights.join((key, None), partial(self._ask, cluster, key, token))
+            else:
+                outcome = await self._flights.join((key, lane), partial(self._in_turn, cluster, key, token))
             if isinstance(outcome, KeyRing):
                 return outcome.finding(claims)
             if outcome.why != "refused":
@@ -158,10 +169,19 @@ class KeyRings:
     def forget(self, key: ClusterKey) -> None:
         """Drop the keys that hang on a retired cluster key."""
         self._rings = {name: ring for name, ring in self._rings.items() if ring.cluster_key != key}
+        self._turns.pop(key, None)
 
     async def close(self) -> None:
         """End what is being read."""
         await self._flights.close()
+
+    async def _in_turn(self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken) -> KeyRing | Withheld:
+        since = self._clock()
+        async with asyncio.timeout(self._seconds), self._turns.setdefault(key, asyncio.Lock()):
+            ring = self._rings.get(cluster.name)
+            if ring is not None and ring.cluster_key == key and ring.read_at >= since:
+                return ring  # by another source's token, or a likely one
+            return await self._ask(cluster, key, token)
 
     async def _ask(self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken) -> KeyRing | Withheld:
         published = await ask_keys(self._pool, cluster, token, seconds=self._seconds)

@@ -17,6 +17,7 @@ from gateway.clusters.pool import ClusterKey, Pool
 from gateway.clusters.registry import ClusterRegistry
 from gateway.errors import Unauthenticated
 from gateway.identity.asking import ask_username, unavailable
+from gateway.identity.attempts import Attempts
 from gateway.identity.claims import (
     Reason,
     UnverifiedToken,
@@ -29,6 +30,7 @@ from gateway.identity.claims import (
 )
 from gateway.identity.flights import Flights
 from gateway.identity.keys import Finding, KeyRings
+from gateway.identity.lanes import Lanes
 from gateway.identity.memory import Memory
 from gateway.identity.options import IdentityOptions
 from gateway.identity.principal import Principal
@@ -64,6 +66,7 @@ class _Candidate:
     claims: UnverifiedToken
     cluster: ClusterOptions
     key: ClusterKey
+    lane: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,13 @@ class Identity:
         registry: ClusterRegistry,
         pool: Pool,
         options: IdentityOptions,
+        attempts: Attempts | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         deadline: float = _DEADLINE,
     ) -> None:
-        """Know nobody yet.
+        """Know nobody yet. Without `attempts`, nobody waits for having failed.
 
         `clock` counts seconds and never jumps, `now` is in seconds since the epoch; verifying one token takes at most
         `deadline` seconds.
@@ -109,7 +113,9 @@ class Identity:
         self._clock = clock
         self._now = now
         self._deadline = deadline
-        self._keys = KeyRings(pool, clock, seconds=deadline)
+        self._attempts = attempts or Attempts(clock, 0)
+        self._lanes = Lanes()
+        self._keys = KeyRings(pool, self._attempts, clock, seconds=deadline)
         self._verdicts: Memory[_Verdict] = Memory(_MAX_VERDICTS)
         self._refusals: Memory[_Refusal] = Memory(_MAX_REFUSALS)
         self._ended: Memory[ClusterKey] = Memory(_MAX_REFUSALS)
@@ -120,11 +126,16 @@ class Identity:
             f"{options.audience}, its default audience."
         )
 
-    async def authenticate(self, value: str, *, cluster_name: str | None = None) -> Principal:
+    async def authenticate(
+        self, value: str, *, cluster_name: str | None = None, source: Callable[[], str] = str
+    ) -> Principal:
         """Return who the token of an Authorization header speaks for; `cluster_name` is that of `/mcp/{name}`.
+
+        `source` says where it comes from; it is called only for a token without a live verdict.
 
         Raises:
             Unauthenticated: The token can't be accepted, and why (RFC 6750, section 3.1).
+            TooManyFailures: Too many tokens of this source were refused, and this one was not looked at.
             ClusterUnavailable: A listed cluster would have to be asked and can't be; this says nothing of the token.
         """
         try:
@@ -132,27 +143,30 @@ class Identity:
             token = BearerToken.of(value)
             principal = self.recall(token)
             if principal is None:
-                principal = await self._learn(token, cluster_name)
+                # Who was verified a minute ago, by a review, does not wait with strangers of the same source.
+                lane = token.digest if self._verdicts.get(token.digest) else source()
+                principal = await self._learn(token, cluster_name, lane)
             elif cluster_name is not None and cluster_name != principal.cluster:
                 raise refusal("path", _NOT_ACCEPTED)
         except Unauthenticated as error:
+            self._attempts.failed(source(), error.reason)
             raise Unauthenticated(error.reason, f"{error.message} {self._renew}") from None
         return principal
 
     def recall(self, token: BearerToken) -> Principal | None:
-        """Return whom a live verdict names. It lives until `exp`, 60 s after a review, or until the CA changes."""
+        """Return whom a live verdict names. It lives until `exp`, 60 s after a review, or until the CA changes.
+
+        One that only its review's time has ended is kept, as a word that the token was good.
+        """
         verdict = self._verdicts.get(token.digest)
         if verdict is None:
             return None
         principal = verdict.principal
-        if (
-            self._now() < principal.expires_at + self._options.exp_leeway_seconds
-            and self._clock() < verdict.until
-            and self._pool.key(verdict.cluster) == principal.cluster_key
-        ):
-            return principal
-        self._verdicts.drop(token.digest)
-        return None
+        expired = self._now() >= principal.expires_at + self._options.exp_leeway_seconds
+        if expired or self._pool.key(verdict.cluster) != principal.cluster_key:
+            self._verdicts.drop(token.digest)
+            return None
+        return principal if self._clock() < verdict.until else None
 
     def end(self, digest: str) -> None:
         """End a verdict, because the cluster answered 401.
@@ -180,8 +194,9 @@ class Identity:
         await self._flights.close()
         await self._keys.close()
 
-    async def _learn(self, token: BearerToken, cluster_name: str | None) -> Principal:
+    async def _learn(self, token: BearerToken, cluster_name: str | None, lane: str) -> Principal:
         """Judge all that can be judged without a dial, and then verify, once for all who wait."""
+        self._attempts.admit(lane)
         known = self._refusals.get(token.digest)
         if known is not None and self._clock() < known.until and self._pool.key(known.cluster) == known.cluster_key:
             raise refusal(known.reason, _NOT_ACCEPTED)
@@ -194,7 +209,7 @@ class Identity:
             raise refusal("path", _NOT_ACCEPTED)
         if not third_fits(claims, cluster.default_audience):
             raise refusal("audience", _NOT_ACCEPTED)
-        candidate = _Candidate(token, claims, cluster, self._pool.key(cluster))
+        candidate = _Candidate(token, claims, cluster, self._pool.key(cluster), lane)
         ended = self._ended.get(token.digest) is not None
         found = "unsettled" if ended else self._keys.known(cluster, candidate.key, claims)
         if found == "verified":
@@ -205,16 +220,18 @@ class Identity:
 
     async def _ask(self, candidate: _Candidate, found: Finding | None) -> Principal:
         """Verify with the cluster's help: its keys, where they must be read (`found` is None), or else its word."""
-        token, claims, cluster = candidate.token, candidate.claims, candidate.cluster
+        token, claims, cluster, lane = candidate.token, candidate.claims, candidate.cluster, candidate.lane
         try:
             async with asyncio.timeout(self._deadline):
-                found = found or await self._keys.read(cluster, candidate.key, token, claims)
+                found = found or await self._keys.read(cluster, candidate.key, token, claims, lane)
                 if found == "verified":
                     return self._accept(candidate, claims.subject, inf)
                 if found != "unsettled":
                     raise self._refuse(candidate, "signature" if found == "forged" else "rejected")
-                self._reviews += 1
-                subject = await ask_username(self._pool, cluster, token, seconds=self._deadline)
+                async with self._lanes.entered(candidate.key, lane):
+                    self._attempts.admit(lane)
+                    self._reviews += 1
+                    subject = await ask_username(self._pool, cluster, token, seconds=self._deadline)
         except TimeoutError:
             raise unavailable("it did not answer in time") from None
         if subject is None:
@@ -236,6 +253,7 @@ class Identity:
         return principal
 
     def _refuse(self, candidate: _Candidate, reason: Reason) -> Unauthenticated:
+        self._verdicts.drop(candidate.token.digest)
         until = self._clock() + REFUSAL_LASTS
         self._refusals.put(candidate.token.digest, _Refusal(reason, candidate.cluster, candidate.key, until))
         return refusal(reason, _NOT_ACCEPTED)

@@ -14,6 +14,7 @@ from gateway.edge.endpoint import McpEndpoint
 from gateway.edge.managers import Managers
 from gateway.edge.origins import Origins, origins_for
 from gateway.edge.responses import Message, Receive, Scope, Send, answer
+from gateway.edge.sources import Sources
 from gateway.protocol.server import create_server
 from tests.workbench import Workbench
 
@@ -162,6 +163,7 @@ async def make_edge(bench: Workbench) -> AsyncIterator[MakeEdge]:
             registry=ClusterRegistry([bench.options]),
             managers=managers,
             origins=origins or origins_for("127.0.0.1", (), ()),
+            sources=Sources(()),
             metrics=bench.metrics,
             **options,
         )

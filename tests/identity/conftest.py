@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.clusters.trust import TrustStore
 from gateway.demo import EmbeddedCluster
 from gateway.errors import ClusterUnavailable, Unauthenticated
 from gateway.identity import Identity, IdentityOptions, Principal
+from gateway.identity.attempts import Attempts
 
 JWKS = "/openid/v1/jwks"
 REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -47,11 +48,15 @@ class Scene:
     east: EmbeddedCluster
     west: EmbeddedCluster
 
-    async def refused(self, token: str, *, cluster_name: str | None = None) -> Unauthenticated:
+    async def refused(self, token: str, *, cluster_name: str | None = None, source: str = "") -> Unauthenticated:
         """Return the refusal that a token gets."""
         with pytest.raises(Unauthenticated) as caught:
-            await self.identity.authenticate(token, cluster_name=cluster_name)
+            await self.identity.authenticate(token, cluster_name=cluster_name, source=lambda: source)
         return caught.value
+
+    def arriving(self, tokens: Iterable[str], source: str) -> list["asyncio.Task[Principal]"]:
+        """Let these tokens come from one source at once."""
+        return [asyncio.create_task(self.identity.authenticate(one, source=lambda: source)) for one in tokens]
 
     async def served(self, token: str) -> Principal:
         """Try again until the cluster can be asked, as callers are told to: a busy machine may miss a short deadline.
@@ -80,9 +85,12 @@ def listed(cluster: EmbeddedCluster, **options: Any) -> ClusterOptions:
 
 @asynccontextmanager
 async def scene_of(
-    *, deadline: float = 20.0, options: IdentityOptions | None = None, **east_options: Any
+    *, deadline: float = 20.0, options: IdentityOptions | None = None, failures: int = 0, **east_options: Any
 ) -> AsyncIterator[Scene]:
-    """Start east and west and an identity that knows both; `east_options` are added to east's settings."""
+    """Start east and west and an identity that knows both; `east_options` are added to east's settings.
+
+    So many `failures` a minute are let to a source; 0 is no limit.
+    """
     clock = Clock()
     async with AsyncExitStack() as stack:
         east = await stack.enter_async_context(EmbeddedCluster("east"))
@@ -93,6 +101,7 @@ async def scene_of(
             registry,
             pool,
             options or IdentityOptions(),
+            Attempts(lambda: clock.ticks, failures),
             clock=lambda: clock.ticks,
             now=lambda: clock.epoch,
             deadline=deadline,

@@ -598,7 +598,7 @@ async def test_verification_has_its_own_small_lane(scene: Scene) -> None:
     await scene.identity.authenticate(known)
     fakes = [forged(scene.east, kid=f"k{number}") for number in range(60)]
     with scene.east.fault(Hang("tls"), paths=[REVIEWS]):
-        tasks = [asyncio.create_task(scene.identity.authenticate(fake)) for fake in fakes]
+        tasks = [task for number, fake in enumerate(fakes) for task in scene.arriving([fake], f"192.0.2.{number}")]
         done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await until(lambda: scene.east.count(path=REVIEWS) >= 4)
         assert (len(done), len(waiting)) == (24, 36)
