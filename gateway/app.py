@@ -32,7 +32,7 @@ from gateway.identity.verifier import Identity
 from gateway.protocol.elicitation import LAPSES_AFTER
 from gateway.protocol.server import create_server
 from gateway.settings import Settings, load_settings
-from gateway.telemetry.audit import audit_to_log
+from gateway.telemetry.audit import AuditTrail
 from gateway.telemetry.metrics import Metrics, Reading
 from gateway.tools import all_tools
 
@@ -77,7 +77,8 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     pool.when_retired(discovery.forget, identity.forget)
     windows, used_plans = _shared(settings.shared_store)
     rates = RateLimits(windows) if settings.rate_limiting else None
-    access = Access(pool, discovery, identity, metrics, audit_to_log(), rates)
+    audit = AuditTrail(settings.audit)
+    access = Access(pool, discovery, identity, metrics, audit, rates)
     sealing_key = os.urandom(32)
     confirmation = Confirmation(Plans([sealing_key], used_plans or UsedInMemory(time.monotonic), time.time))
     tools = all_tools(Continuation(sealing_key), confirmation)
@@ -115,6 +116,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
             # First in, so that it can be asked to the very end, and a port in use is not told as a task group's error.
             admin = create_admin_app(readiness, metrics.registry)
             app.extensions["admin_url"] = await stack.enter_async_context(admin_listener(admin, settings.admin))
+            stack.enter_context(audit)
             await stack.enter_async_context(pool)
             for shared in (windows, used_plans):
                 if shared is not None:

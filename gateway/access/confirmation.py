@@ -69,9 +69,10 @@ class Confirmation:
             case "person":
                 return await self._by_person(session, proposal, binding)
             case "none" if not proposal.always:
+                session.confirmation = "none"
                 return Verdict(go=True)
             case _:
-                return await self._by_plan(proposal, binding, plan)
+                return await self._by_plan(session, proposal, binding, plan)
 
     async def _by_person(self, session: ClusterSession, proposal: Proposal, binding: Binding) -> Verdict:
         answers = session.answers
@@ -79,6 +80,7 @@ class Confirmation:
         again = ""
         for key in [key for key in answers.given if key.startswith(_KEY)]:
             if answers.given[key] != YES:
+                session.declined()
                 return Verdict(
                     go=False,
                     text=f"{nothing}: the person said no or did not answer, or the client declined by itself. "
@@ -91,6 +93,7 @@ class Confirmation:
                 again = "It has changed since you were asked. "
                 continue
             await self.plans.use(nonce)
+            session.confirmation = "person"
             return Verdict(go=True)
         if not answers.can_ask:
             return Verdict(
@@ -101,7 +104,9 @@ class Confirmation:
         message = f"Cluster {session.cluster.shown}: {again}{proposal.message}"
         raise AnswerNeeded(Question(_KEY + self.plans.make(binding), message, (YES, NO)))
 
-    async def _by_plan(self, proposal: Proposal, binding: Binding, plan: str | None) -> Verdict:
+    async def _by_plan(
+        self, session: ClusterSession, proposal: Proposal, binding: Binding, plan: str | None
+    ) -> Verdict:
         changed = ""
         if plan:
             try:
@@ -110,6 +115,7 @@ class Confirmation:
                 changed = "The cluster has changed since that plan was made; this is how it is now. "
             else:
                 await self.plans.use(nonce)
+                session.confirmation = "plan"
                 return Verdict(go=True, shown=True)
         return Verdict(
             go=False,

@@ -22,7 +22,7 @@ from gateway.kube.credential import BearerToken
 from gateway.kube.errors import ApiError, InvalidToken, Unreachable, error_from
 from gateway.kube.exec import SWITCHED, ExecLimits, Ran, started
 from gateway.kube.paths import Attributes, attributes_of
-from gateway.kube.request import Request
+from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
 from gateway.kube.watch import Events, opened
 from gateway.policy.rules import check
@@ -93,6 +93,7 @@ class _Outgoing:
 
     attributes: Attributes
     target: str = ""
+    dry_run: bool = False
     decision: str = "internal"
     status: int = UNSENT
     size: int = 0
@@ -110,10 +111,16 @@ class _Outgoing:
             raise error_from(answer.status, answer.headers, answer.body)
 
 
-class ClusterSession:
-    """One run of one tool on the caller's cluster."""
+_NOTHING: Final = Attributes("", "", "", "", "", "", "")
 
-    __slots__ = ("_access", "_answers", "_caller", "_lease", "_tool", "report")
+
+class ClusterSession:
+    """One run of one tool on the caller's cluster.
+
+    `confirmation` is whose word the tool got for what it does from now on; records show it.
+    """
+
+    __slots__ = ("_access", "_answers", "_caller", "_lease", "_tool", "confirmation", "report")
 
     def __init__(  # noqa: PLR0917  # only `Access.session` calls it
         self, access: Access, caller: Caller, lease: Lease, tool: str, answers: Answers, report: Report
@@ -124,6 +131,7 @@ class ClusterSession:
         self._lease = lease
         self._tool = tool
         self._answers = answers
+        self.confirmation = ""
         self.report = report
 
     @property
@@ -204,6 +212,11 @@ class ClusterSession:
             self._record(outgoing, 0.0)
             raise
 
+    def declined(self) -> None:
+        """Record that a person was asked and did not say yes: what was tried before stands in the records before."""
+        self.confirmation = "person"
+        self._record(_Outgoing(_NOTHING, decision="declined"), 0.0)
+
     async def exec(self, request: Request, kind: ResourceType, limits: ExecLimits) -> Ran:
         """Run one command in a container, if the policy lets it out. It is never sent twice.
 
@@ -267,7 +280,7 @@ class ClusterSession:
     @asynccontextmanager
     async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator[_Outgoing]:
         """Let the policy judge what goes out, and record what came of it, whatever that was."""
-        outgoing = _Outgoing(request.attributes)
+        outgoing = _Outgoing(request.attributes, dry_run=DRY_RUN in request.query)
         started = time.perf_counter()
         try:
             self._let_out(request, kind, outgoing)
@@ -315,10 +328,12 @@ class ClusterSession:
                 subresource=attributes.subresource,
                 namespace=attributes.namespace,
                 name=attributes.name,
+                dry_run=outgoing.dry_run,
+                confirmation=self.confirmation,
                 decision=decision,
                 status=outgoing.status,
-                size=outgoing.size,
-                seconds=seconds,
+                bytes=outgoing.size,
+                ms=round(seconds * 1000, 1),
                 api_audit_id=outgoing.audit_id,
             )
         )

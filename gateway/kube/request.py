@@ -14,6 +14,9 @@ TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 """A server-side Table, and plain JSON from servers of aggregated APIs that make none."""
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 
+DRY_RUN: Final = ("dryRun", "All")
+"""The parameter with which a write is tried on the server and not kept."""
+
 _METHODS: Final = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
 
 _SELECTS: Final = frozenset(",=!<>()*\\ ")

@@ -10,6 +10,7 @@ from gateway.clusters.options import ClusterOptions
 from gateway.edge.options import ListenOptions
 from gateway.errors import GatewayError
 from gateway.identity.options import IdentityOptions
+from gateway.telemetry.audit import AuditOptions
 from gateway.telemetry.logs import LogOptions
 
 PREFIX = "KUBE_MCP_GATEWAY_"
@@ -28,6 +29,7 @@ class Settings(IdentityOptions, BaseSettings):
     listen: ListenOptions = ListenOptions()
     admin: AdminOptions = AdminOptions()
     log: LogOptions = LogOptions()
+    audit: AuditOptions = AuditOptions()
     rate_limiting: bool = True
     serve_resources: bool = False
     shared_store: str | None = Field(default=None, pattern=r"^(valkey|redis)s?://\S+$", max_length=1000, repr=False)

@@ -9,7 +9,7 @@ from pydantic import Field
 from gateway.access.confirmation import Confirmation, Proposal, WouldFail
 from gateway.access.session import ClusterSession
 from gateway.kube.errors import Conflict
-from gateway.kube.request import Request
+from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
 from gateway.tools.applying import words
 from gateway.tools.difference import visible
@@ -107,7 +107,9 @@ async def delete(
         "propagationPolicy": propagation,
         **({"dryRun": ["All"]} if dry_run else {}),
     }
-    request = _request("delete", kind, metadata.get("namespace") or "", metadata["name"], body=orjson.dumps(options))
+    # The API server goes by the body; the parameter tells whoever reads requests.
+    more = {"query": (DRY_RUN,) if dry_run else (), "body": orjson.dumps(options)}
+    request = _request("delete", kind, metadata.get("namespace") or "", metadata["name"], **more)
     try:
         return await parse((await session.request(request, kind)).body)
     except Conflict as error:

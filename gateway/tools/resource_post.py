@@ -10,7 +10,7 @@ from gateway.access.confirmation import Confirmation, Proposal
 from gateway.access.session import ClusterSession
 from gateway.errors import BadArgument, ClusterUnavailable, GatewayError
 from gateway.kube.errors import Conflict, Throttled, Unreachable
-from gateway.kube.request import Request
+from gateway.kube.request import DRY_RUN, Request
 from gateway.tools.naming import namespace_of, resource_type, shown
 from gateway.tools.pods import PodRef, pod_of, read_pod
 from gateway.tools.running import MOST_SECONDS, ExecBody, run_command
@@ -20,7 +20,7 @@ from gateway.tools.tool import Arguments, Tool
 NAME: Final = "resource_post"
 _AROUND: Final = 40.0
 """Seconds for finding the pod, starting a command, twice where the container has no shell, and ending it."""
-_DRY_RUN: Final = (("dryRun", "All"),)
+_DRY_RUN: Final = (DRY_RUN,)
 
 
 def _object(given: object) -> object:

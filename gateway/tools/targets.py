@@ -12,7 +12,7 @@ from gateway.access.session import ClusterSession
 from gateway.discovery.catalog import Catalog
 from gateway.discovery.resolve import One, Several, by_api_version, resolve
 from gateway.errors import BadArgument, NotOffered
-from gateway.kube.request import Request
+from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
 from gateway.policy.rules import is_restricted, kind_is_offered
 from gateway.tools.difference import visible
@@ -59,7 +59,7 @@ class Target:
             metadata |= {key: live["metadata"][key] for key in _LEARNED if key in live["metadata"]}
         query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
         query += [("force", "true")] if force else []
-        query += [("dryRun", "All")] if dry_run else []
+        query += [DRY_RUN] if dry_run else []
         return replace(
             self._request("patch"),
             query=tuple(query),

@@ -101,7 +101,7 @@ async def test_one_command_is_one_request_and_is_recorded(free: Workbench) -> No
     assert len(execs(free)) == 1
     records = [(each.verb, each.resource, each.subresource, each.decision, each.status) for each in free.records]
     assert records == [("get", "pods", "", "allow", 200), ("get", "pods", "exec", "allow", 101)]
-    assert free.records[-1].size == 3
+    assert free.records[-1].bytes == 3
 
 
 @pytest.mark.parametrize(
