@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from gateway import __version__
 from gateway.cli.clusters import listed
+from gateway.cli.words import add_commands
 from gateway.errors import GatewayError
 
 PROGRAM: Final = "kube-mcp-gateway"
@@ -18,7 +19,6 @@ _TRUTHS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False
 app = typer.Typer(
     name=PROGRAM,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -167,6 +167,9 @@ def demo(
     from gateway.cli.demo import run  # noqa: PLC0415  # it brings the embedded clusters along
 
     run(port, once=once, call=call)
+
+
+add_commands(app)
 
 
 def _cluster_flag(certificate_authority: Path | None, tls_server_name: str | None, *, insecure: bool) -> str:

@@ -1,0 +1,97 @@
+"""Boundary between words on the command line and the commands an operator or an engineer runs with a kubeconfig."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.operator.naming import NAMESPACE
+
+
+class Output(StrEnum):
+    """What `token` prints."""
+
+    TOKEN = "token"  # noqa: S105  # a word, and no token
+    HEADER = "header"
+    CLAUDE_CODE = "claude-code"
+    CLAUDE_DESKTOP = "claude-desktop"
+    VSCODE = "vscode"
+    CURSOR = "cursor"
+    MCP_JSON = "mcp-json"
+
+
+def _contexts(incomplete: str) -> list[str]:
+    """Complete the name of a context."""
+    from gateway.operator.kubeconfig import KubeconfigError, read_contexts  # noqa: PLC0415
+
+    try:
+        return [context.name for context in read_contexts() if context.name.startswith(incomplete)]
+    except KubeconfigError:
+        return []
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(help="The gateway's settings, which list the clusters.", envvar="KUBE_MCP_GATEWAY_CONFIG"),
+]
+Kubeconfig = Annotated[
+    Path | None, typer.Option(help="The kubeconfig to use.  [default: KUBECONFIG, or ~/.kube/config]")
+]
+ServiceAccount = Annotated[
+    str | None,
+    typer.Option(metavar="NAMESPACE/NAME", help=f"The service account.  [default: {NAMESPACE}/agent-YOU]"),
+]
+Url = Annotated[str, typer.Option(help="Where agents call the gateway.")]
+
+
+def token(
+    cluster: Annotated[
+        str | None, typer.Argument(help="A cluster by its name in the settings; without settings, a context.")
+    ] = None,
+    *,
+    output: Annotated[
+        Output, typer.Option(help="The token, its header as JSON, or an entry for a client (which holds no token).")
+    ] = Output.TOKEN,
+    context: Annotated[
+        str | None,
+        typer.Option(help="The context that leads there.  [default: found by the URL]", autocompletion=_contexts),
+    ] = None,
+    duration: Annotated[str, typer.Option(help="How long it lasts: 90m, 24h, 7d.")] = "24h",
+    service_account: ServiceAccount = None,
+    config: Config = None,
+    kubeconfig: Kubeconfig = None,
+    audience: Annotated[
+        str | None, typer.Option(help="The gateway's own audience.  [default: the settings', or k-mcp]")
+    ] = None,
+    url: Url = "http://127.0.0.1:8080/mcp",
+) -> None:
+    """Mint a token for a cluster, with the three audiences that lead through the gateway; nothing else is printed.
+
+    It is asked for with your own kubeconfig (TokenRequest), so your user needs `create` on `serviceaccounts/token`.
+
+    **For a shell:** `export TOKEN=$(kube-mcp-gateway token east --config gateway.yaml)`
+
+    **For Claude Code,** an entry that runs this command whenever it connects:
+    `kube-mcp-gateway token east --config gateway.yaml --output claude-code`
+    """
+    from gateway.cli.minting import Words, run  # noqa: PLC0415
+
+    run(
+        Words(
+            cluster=cluster,
+            config=config,
+            context=context,
+            kubeconfig=kubeconfig,
+            service_account=service_account,
+            audience=audience,
+            duration=duration,
+            output=output.value,
+            url=url,
+        )
+    )
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add these commands to the program's."""
+    app.command()(token)
