@@ -15,6 +15,7 @@ from gateway import __version__
 from gateway.access.confirmation import Confirmation
 from gateway.access.continuation import Continuation
 from gateway.access.plans import Plans, UsedInMemory
+from gateway.access.sealing import MountedKeys, SealingKeys
 from gateway.access.session import Access
 from gateway.admin import Readiness, admin_listener, create_admin_app
 from gateway.clusters.pool import Pool
@@ -29,6 +30,7 @@ from gateway.edge.sources import Sources
 from gateway.errors import GatewayError
 from gateway.identity.attempts import Attempts
 from gateway.identity.verifier import Identity
+from gateway.protocol.calls import Calls
 from gateway.protocol.elicitation import LAPSES_AFTER
 from gateway.protocol.server import create_server
 from gateway.settings import Settings, load_settings
@@ -79,14 +81,15 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     rates = RateLimits(windows) if settings.rate_limiting else None
     audit = AuditTrail(settings.audit)
     access = Access(pool, discovery, identity, metrics, audit, rates)
-    sealing_key = os.urandom(32)
-    confirmation = Confirmation(Plans([sealing_key], used_plans or UsedInMemory(time.monotonic), time.time))
-    tools = all_tools(Continuation(sealing_key), confirmation)
+    sealing_keys = _sealing_keys(settings)
+    confirmation = Confirmation(Plans(sealing_keys, used_plans or UsedInMemory(time.monotonic), time.time))
+    tools = all_tools(Continuation(sealing_keys), confirmation)
+    calls = Calls(access, tools, lapses_after=lapses_after)
     server = create_server(
         access,
-        tools,
+        calls,
         version=__version__,
-        sealing_keys=[sealing_key],
+        sealing_keys=sealing_keys,
         lapses_after=lapses_after,
         serve_resources=settings.serve_resources,
     )
@@ -97,6 +100,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
         identity=identity,
         registry=registry,
         managers=managers,
+        calls=calls,
         origins=origins_for(listen.host, listen.allowed_hosts, listen.allowed_origins),
         sources=Sources(listen.trusted_proxies),
         metrics=metrics,
@@ -104,7 +108,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it
     readiness = Readiness()
     app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint)
-    metrics.watch_state(lambda: _readings(access))
+    metrics.watch_state(lambda: _readings(access, sealing_keys))
 
     @app.get("/health")
     async def health() -> tuple[str, int]:
@@ -144,12 +148,31 @@ def _shared(url: str | None) -> "tuple[SharedWindows | None, UsedInStore | None]
     return SharedWindows(url), UsedInStore(url)
 
 
-def _readings(access: Access) -> Iterator[Reading]:
+def _sealing_keys(settings: Settings) -> SealingKeys:
+    """Return the mounted ring, or one of this process alone.
+
+    Raises:
+        GatewayError: The file can't be used.
+    """
+    if settings.sealing_keys is not None:
+        return MountedKeys(settings.sealing_keys, time.monotonic)
+    if settings.shared_store is not None:
+        _log.warning("sealing_keys_not_shared", risk="no replica opens what another sealed: set sealingKeys")
+    return SealingKeys()
+
+
+def _readings(access: Access, sealing_keys: SealingKeys) -> Iterator[Reading]:
     pool, discovery, identity, rates = access.pool, access.discovery, access.identity, access.rates
     yield Reading(
         "rate_limits_alone",
         "1 while the shared store is away and this replica counts calls alone.",
         float(rates is not None and rates.counts_alone),
+    )
+    yield Reading("sealing_keys", "Keys that open what was sealed.", sealing_keys.count)
+    yield Reading(
+        "sealing_keys_unusable",
+        "1 while the file of sealing keys can't be used and the last good ones are.",
+        float(not sealing_keys.is_current),
     )
     clients = pool.state()
     yield Reading("pool_clients", "Warm cluster clients.", clients.open)

@@ -7,6 +7,7 @@ time, and handed to the SDK together with who calls.
 import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from os import urandom
 from typing import Any, Final
@@ -15,7 +16,10 @@ import structlog
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
+from gateway import __version__
+from gateway.access.questions import AnswerNeeded
 from gateway.access.session import Caller
 from gateway.clusters.pool import ClusterKey
 from gateway.clusters.registry import ClusterRegistry
@@ -30,7 +34,9 @@ from gateway.identity.attempts import TooManyFailures
 from gateway.identity.principal import Principal
 from gateway.identity.verifier import Identity
 from gateway.kube.credential import BearerToken
-from gateway.protocol.calls import CALLER, ENDED
+from gateway.protocol.calls import ASKED, CALLER, ENDED, Calls
+from gateway.protocol.direct import CALL, Cancellation, DirectCall, Told, response
+from gateway.protocol.server import server_info
 from gateway.telemetry.metrics import Metrics
 
 PATH: Final = "/mcp"
@@ -62,6 +68,7 @@ class McpEndpoint:
         identity: Identity,
         registry: ClusterRegistry,
         managers: Managers,
+        calls: Calls,
         origins: Origins,
         sources: Sources,
         metrics: Metrics,
@@ -72,12 +79,14 @@ class McpEndpoint:
         self._identity = identity
         self._registry = registry
         self._managers = managers
+        self._calls = calls
+        self._server_info = server_info(__version__)
         self._origins = origins
         self._sources = sources
         self._metrics = metrics
         self._body_seconds = body_seconds
         self._streams: set[asyncio.Task[None]] = set()
-        self._apart: dict[tuple[ClusterKey, str, str, str, str | int | None], Exchange] = {}
+        self._apart: dict[_Key, Exchange | Cancellation] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -137,14 +146,23 @@ class McpEndpoint:
             return
         caller = Caller(principal, BearerToken(token, principal.token_digest), cluster, request_id)
         version = _version(headers)
-        inner = {**scope, CALLER: caller, "user": _user(principal), "path": PATH}
         session_id = headers.get(_SESSION, b"").decode("latin-1")
+        inner = {**scope, CALLER: caller, "path": PATH}
         if scope["method"] == "POST":
-            await self._post(inner, receive, send, version, session_id)
+            await self._post(inner, receive, send, headers, version, session_id)
         else:
+            inner["user"] = _user(principal)
             await self._session(inner, receive, send, version, session_id)
 
-    async def _post(self, scope: Scope, receive: Receive, send: Send, version: str, session_id: str) -> None:
+    async def _post(  # noqa: PLR0917  # an ASGI connection, and what was read of it
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: dict[bytes, bytes],
+        version: str,
+        session_id: str,
+    ) -> None:
         try:
             async with asyncio.timeout(self._body_seconds):
                 body = await _read_body(receive)
@@ -157,14 +175,26 @@ class McpEndpoint:
             await answer(send, 413, f"The request is larger than {MAX_BODY // 2**20} MiB.\n".encode())
             return
         envelope = envelope_of(body)
+        caller: Caller = scope[CALLER]
+        principal = caller.principal
+        key = (principal.cluster_key, principal.issuer, principal.subject, session_id, envelope.request_id)
+        if envelope.call is not None and len(headers) == len(scope["headers"]):
+            call = self._ordinary(envelope.call, headers, version, session_id, principal)
+            if call is not None:
+                told = await self._told(call, caller, key)
+                if isinstance(told, Told):
+                    fields = [(_SESSION, headers[_SESSION])] if self._managers.holding(session_id) else []
+                    answered = response(call, told, self._server_info)
+                    await answer(send, 200, answered, media=b"application/json", headers=fields)
+                    return
+                scope[ASKED] = told
+        scope["user"] = _user(principal)
         manager = self._managers.choose(version, session_id, envelope, scope["user"])
         known = bool(session_id) and manager.knows(session_id)
         scope["headers"] = _passed_on(scope["headers"], version, with_session=known)
         exchange = Exchange(body, receive)
         scope[ENDED] = exchange.ended
-        # What a session does not serve itself, because it needs a stream, it can't cancel itself either.
-        principal = scope[CALLER].principal
-        key = (principal.cluster_key, principal.issuer, principal.subject, session_id, envelope.request_id)
+        # What a session does not serve itself, it can't cancel itself either.
         if envelope.cancels and key in self._apart:
             self._apart[key].end()
         if session_id and not known and envelope.request_id is not None:
@@ -175,6 +205,36 @@ class McpEndpoint:
         finally:
             exchange.end()
             if self._apart.get(key) is exchange:
+                del self._apart[key]
+
+    def _ordinary(
+        self, call: DirectCall, headers: dict[bytes, bytes], version: str, session_id: str, principal: Principal
+    ) -> DirectCall | None:
+        """Return the call as it can be answered at once; None where its headers or session are the SDK's to judge."""
+        accepted = headers.get(b"accept", b"")
+        if b"application/json" not in accepted or b"text/event-stream" not in accepted:
+            return None
+        if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
+            return None
+        if call.version:
+            named = (headers.get(b"mcp-method"), headers.get(b"mcp-name"))
+            plain = call.version == version and call.version in MODERN_PROTOCOL_VERSIONS
+            plain = plain and not any(name.startswith(b"mcp-param-") for name in headers)
+            return call if plain and named == (CALL.encode(), call.name.encode()) else None
+        if version and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            return None
+        holding = self._managers.holding(session_id) if session_id else None
+        if holding is not None and not holding.is_open_to(session_id, principal):
+            return None
+        return replace(call, can_be_asked=holding is self._managers.asking)
+
+    async def _told(self, call: DirectCall, caller: Caller, key: "_Key") -> Told | AnswerNeeded | None:
+        """Run an ordinary call in a way that its client can take back."""
+        self._apart[key] = call.cancellation
+        try:
+            return await self._calls.direct(caller, call)
+        finally:
+            if self._apart.get(key) is call.cancellation:
                 del self._apart[key]
 
     async def _session(self, scope: Scope, receive: Receive, send: Send, version: str, session_id: str) -> None:
@@ -202,6 +262,10 @@ class McpEndpoint:
                 raise
             with suppress(Exception):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+_Key = tuple[ClusterKey, str, str, str, str | int | None]
+"""Whose request it is, on which cluster and in which session, and its id."""
 
 
 def _user(principal: Principal) -> AuthenticatedUser:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import anyio
 import orjson
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
 from mcp.server.lowlevel import Server
@@ -16,8 +17,13 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+from gateway.identity.principal import Principal
+from gateway.protocol.direct import CALL, DirectCall, direct_call
+
 MOST_SESSIONS: Final = 64
 """Open sessions of one caller on one cluster, of each of the two kinds; who has more is served without."""
+IDLE_SECONDS: Final = 1800.0
+"""Seconds after which a session that nobody uses ends."""
 CANCELLED: Final = "notifications/cancelled"
 LISTEN: Final = "subscriptions/listen"
 
@@ -29,6 +35,24 @@ class SessionManager(StreamableHTTPSessionManager):
         """Whether the session is open here, whoever it belongs to."""
         return session_id in self._server_instances
 
+    def is_open_to(self, session_id: str, principal: Principal) -> bool:
+        """Whether the session is open here and this caller's; then it is not idle from now on for a while."""
+        transport = self._server_instances.get(session_id)
+        owner = self._session_owners.get(session_id)
+        if transport is None or owner is None or transport.is_terminated or transport.idle_scope is None:
+            return False
+        if (owner["client_id"], owner["issuer"], owner["subject"]) != (
+            principal.cluster_url,
+            principal.issuer,
+            principal.subject,
+        ):
+            return False
+        scope, now = transport.idle_scope, anyio.current_time()
+        # Not at every call: moving a deadline costs a timer.
+        if now > scope.deadline - IDLE_SECONDS / 2:
+            scope.deadline = now + IDLE_SECONDS
+        return not scope.cancel_called
+
     def has_room_for(self, user: AuthenticatedUser) -> bool:
         """Whether this caller may open another session: one caller's must not use up what is there for all."""
         if self.max_sessions is not None and len(self._server_instances) >= self.max_sessions:
@@ -39,13 +63,14 @@ class SessionManager(StreamableHTTPSessionManager):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What of a JSON-RPC message decides how it is served."""
+    """What of a JSON-RPC message decides how it is served; `call` where it is an ordinary call of a tool."""
 
     method: str = ""
     can_be_asked: bool = False
     wants_stream: bool = False
     request_id: str | int | None = None
     """The request's own id, or, of a cancellation, the id of the request that is cancelled."""
+    call: DirectCall | None = None
 
     @property
     def cancels(self) -> bool:
@@ -72,7 +97,8 @@ def envelope_of(body: bytes) -> Envelope:
     streamed = method == LISTEN or "progressToken" in _mapping(parameters, "_meta")
     named = parameters.get("requestId") if method == CANCELLED else message.get("id")
     request_id = named if isinstance(named, str | int) else None
-    return Envelope(method, isinstance(capabilities.get("elicitation"), dict), streamed, request_id)
+    call = direct_call(message, parameters) if method == CALL else None
+    return Envelope(method, isinstance(capabilities.get("elicitation"), dict), streamed, request_id, call)
 
 
 def _mapping(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -99,7 +125,13 @@ class Managers:
         unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
         def manager(*, plain: bool, stateless: bool) -> SessionManager:
-            return SessionManager(server, json_response=plain, stateless=stateless, security_settings=unchecked)
+            return SessionManager(
+                server,
+                json_response=plain,
+                stateless=stateless,
+                security_settings=unchecked,
+                session_idle_timeout=IDLE_SECONDS,
+            )
 
         return cls(
             asking=manager(plain=False, stateless=False),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from gateway.access.questions import AnswerNeeded, Answers
 from gateway.access.session import Access, Caller
 from gateway.errors import BadArgument, GatewayError
+from gateway.protocol.direct import DirectCall, Told
 from gateway.protocol.elicitation import Context, Rounds, answers_so_far, ask_now, input_required, is_modern
 from gateway.tools.explain import explain
 from gateway.tools.tool import Arguments, Tool
@@ -29,6 +30,9 @@ CALLER: Final = "gateway.caller"
 ENDED: Final = "gateway.ended"
 """The key under which stands what can be awaited: until the answer was given, or nobody waits for it any more."""
 
+ASKED: Final = "gateway.asked"
+"""The key under which stands the question that a first run, counted and admitted, came to before MCP saw the call."""
+
 
 def caller_of(context: Context) -> Caller:
     """Return who calls, as the edge found out before MCP saw the request."""
@@ -37,6 +41,11 @@ def caller_of(context: Context) -> Caller:
         message = "a request reached MCP without an authenticated caller"
         raise TypeError(message)
     return caller
+
+
+def _asked_before(context: Context) -> AnswerNeeded | None:
+    asked = context.request.scope.get(ASKED) if context.request is not None else None
+    return asked if isinstance(asked, AnswerNeeded) else None
 
 
 class _CallerGoneError(GatewayError):
@@ -67,6 +76,13 @@ async def unless_left(context: Context, running: Awaitable[T]) -> T:
         await asyncio.gather(work, leaving, return_exceptions=True)
 
 
+class _TakenBackError(GatewayError):
+    outcome = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The client has cancelled this call.")
+
+
 class Calls:
     """Runs tools for callers."""
 
@@ -75,11 +91,15 @@ class Calls:
         self._access = access
         self._lapses_after = lapses_after
         self._rounds = Rounds()
-        self._tools = {tool.name: tool for tool in tools}
+        self.tools = {tool.name: tool for tool in tools}
 
     def offered(self, caller: Caller) -> list[Tool[Any]]:
         """Return the tools that the policy of the caller's cluster permits, in order."""
-        return [tool for tool in self._tools.values() if tool.is_offered(caller.cluster.policy)]
+        return [tool for tool in self.tools.values() if tool.is_offered(caller.cluster.policy)]
+
+    def _tool(self, caller: Caller, name: str) -> Tool[Any] | None:
+        tool = self.tools.get(name)
+        return tool if tool is not None and tool.is_offered(caller.cluster.policy) else None
 
     async def call(
         self, context: Context, params: types.CallToolRequestParams
@@ -90,41 +110,95 @@ class Calls:
             MCPError: No tool has this name.
         """
         caller = caller_of(context)
-        tool = self._tools.get(params.name)
-        if tool is None or not tool.is_offered(caller.cluster.policy):
+        tool = self._tool(caller, params.name)
+        if tool is None:
             names = ", ".join(tool.name for tool in self.offered(caller))
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool. This cluster has: {names}.")
+        answers = answers_so_far(context, params.input_responses, params.request_state)
         started = time.perf_counter()
-        outcome = "cancelled"
         try:
-            if not self._rounds.continues(params.request_state):
-                await self._access.admit(caller, tool.rate)
-            arguments = _checked(tool, params.arguments)
-            answers = answers_so_far(context, params.input_responses, params.request_state)
-            for _ in range(_MOST_QUESTIONS):
-                try:
-                    text = await self._run(context, tool, arguments, answers)
-                    outcome = "ok"
-                    return _result(text)
-                except AnswerNeeded as needed:
-                    if is_modern(context):
-                        outcome = "asked"
-                        return input_required(needed.question, answers)
-                    word = await ask_now(context, needed.question, self._lapses_after)
-                    answers = Answers({**answers.given, needed.question.key: word}, answers.can_ask)
-            message = "Too many questions came up. Call again with resource, name and namespace spelled out."
-            raise BadArgument(message)  # noqa: TRY301  # told like every other failure
+            told = await self._told(caller, tool, self._asking(context, tool, params, answers))
+        except AnswerNeeded as needed:
+            seconds = time.perf_counter() - started
+            self._access.metrics.tool_call(tool.name, caller.cluster.name, "asked", seconds)
+            return input_required(needed.question, answers)
+        return types.CallToolResult(content=[types.TextContent(text=told.text)], is_error=told.failed)
+
+    async def direct(self, caller: Caller, call: DirectCall) -> Told | AnswerNeeded | None:
+        """Run one tool for an ordinary call.
+
+        What it comes to is its answer, or a question, which is put by `call` under the key `ASKED`. None: nothing was
+        run, because the tool is not offered or may run longer than a call.
+        """
+        tool = self._tool(caller, call.name)
+        if tool is None or tool.seconds is not None:
+            return None
+        try:
+            return await self._told(caller, tool, self._once(caller, tool, call))
+        except AnswerNeeded as needed:
+            return needed
+
+    async def _told(self, caller: Caller, tool: Tool[Any], running: Awaitable[str]) -> Told:
+        """Await a run, put whatever goes wrong into words, and count it, unless it comes to a question."""
+        started = time.perf_counter()
+        outcome: str | None = "cancelled"
+        try:
+            text = await running
+            outcome = "ok"
+            return Told(text)
+        except AnswerNeeded:
+            outcome = None
+            raise
         except GatewayError as error:
             outcome = error.outcome
-            return _result(explain(error), failed=True)
+            return Told(explain(error), failed=True)
         except Exception:  # noqa: BLE001  # an exception that left here would show its text to the client
             outcome = "internal"
             _log.exception("tool_failed", tool=tool.name, request_id=caller.request_id)
             text = f"The gateway failed on this call. Tell a person the request id {caller.request_id}."
-            return _result(text, failed=True)
+            return Told(text, failed=True)
         finally:
-            seconds = time.perf_counter() - started
-            self._access.metrics.tool_call(tool.name, caller.cluster.name, outcome, seconds)
+            if outcome is not None:
+                seconds = time.perf_counter() - started
+                self._access.metrics.tool_call(tool.name, caller.cluster.name, outcome, seconds)
+
+    async def _once(self, caller: Caller, tool: Tool[Any], call: DirectCall) -> str:
+        await self._access.admit(caller, tool.rate)
+        arguments = _checked(tool, call.arguments)
+        seconds = caller.cluster.limits.call_seconds
+        answers = Answers({}, call.can_be_asked)
+        deadline = call.cancellation.over(asyncio.timeout(seconds))
+        try:
+            async with deadline, self._access.session(caller, tool.name, answers) as session:
+                text: str = await tool.run(session, arguments)
+                return text
+        except TimeoutError as error:
+            if call.cancellation.is_called:
+                raise _TakenBackError from error
+            if not deadline.expired():
+                raise
+            raise _not_finished(seconds) from error
+
+    async def _asking(
+        self, context: Context, tool: Tool[Any], params: types.CallToolRequestParams, answers: Answers
+    ) -> str:
+        """Run a tool, and again with each answer where the person can be asked while the call waits."""
+        asked = _asked_before(context)
+        if asked is None and not self._rounds.continues(params.request_state):
+            await self._access.admit(caller_of(context), tool.rate)
+        arguments = _checked(tool, params.arguments)
+        for _ in range(_MOST_QUESTIONS):
+            try:
+                if asked is not None:
+                    raise asked
+                return await self._run(context, tool, arguments, answers)
+            except AnswerNeeded as needed:
+                if is_modern(context):
+                    raise
+                asked = None
+                word = await ask_now(context, needed.question, self._lapses_after)
+                answers = Answers({**answers.given, needed.question.key: word}, answers.can_ask)
+        raise BadArgument("Too many questions came up. Call again with resource, name and namespace spelled out.")
 
     async def _run(self, context: Context, tool: Tool[Any], arguments: Arguments, answers: Answers) -> str:
         caller = caller_of(context)
@@ -138,8 +212,11 @@ class Calls:
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            message = f"Not finished within {seconds:g} s. Narrow it (namespace, selector, limit) and call again."
-            raise GatewayError(message) from error
+            raise _not_finished(seconds) from error
+
+
+def _not_finished(seconds: float) -> GatewayError:
+    return GatewayError(f"Not finished within {seconds:g} s. Narrow it (namespace, selector, limit) and call again.")
 
 
 def _checked(tool: Tool[Any], given: dict[str, Any] | None) -> Arguments:
@@ -165,7 +242,3 @@ def _problem(detail: Any) -> str:  # pydantic's ErrorDetails
     if detail["type"] == "missing":
         return f"{where} is missing"
     return f"{where}: {detail['msg']}"
-
-
-def _result(text: str, *, failed: bool = False) -> types.CallToolResult:
-    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=failed)

@@ -1,7 +1,7 @@
 """Boundary to the MCP SDK: one low-level server for every cluster and both protocol generations."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import mcp_types as types
@@ -10,38 +10,39 @@ from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from gateway.access.continuation import Continuation
+from gateway.access.sealing import SealingKeys
 from gateway.access.session import Access
 from gateway.protocol.calls import Calls, caller_of
 from gateway.protocol.elicitation import Context
 from gateway.protocol.prompts import Prompts
 from gateway.protocol.resources import Resources
+from gateway.protocol.sealing import StateCodec
 from gateway.protocol.subscriptions import Subscriptions
 from gateway.tools.tool import Tool
 
 NAME: Final = "kube-mcp-gateway"
+TITLE: Final = "Kubernetes"
 _GREETINGS: Final = frozenset({"initialize", "server/discover"})
 
 
 def create_server(
     access: Access,
-    tools: Iterable[Tool[Any]],
+    calls: Calls,
     *,
     version: str,
-    sealing_keys: Sequence[bytes],
+    sealing_keys: SealingKeys,
     lapses_after: float,
     serve_resources: bool = False,
 ) -> Server[Any]:
-    """Make the server. Request state is sealed under the first key, opened under each, and bound to the caller.
+    """Make the server. Request state is sealed, and bound to the caller.
 
     A question to the person lapses after so many seconds. Resources can be read and subscribed to by URI; they are
     listed where `serve_resources` says so.
     """
-    offered = tuple(tools)
-    calls = Calls(access, offered, lapses_after=lapses_after)
-    resources = Resources(access, Continuation(sealing_keys[0]), listed=serve_resources)
+    resources = Resources(access, Continuation(sealing_keys), listed=serve_resources)
     subscriptions = Subscriptions(access)
     prompts = Prompts(calls)
-    described = {tool.name: _described(tool) for tool in offered}
+    described = {tool.name: _described(tool) for tool in calls.tools.values()}
 
     async def list_tools(context: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[described[tool.name] for tool in calls.offered(caller_of(context))])
@@ -49,7 +50,7 @@ def create_server(
     server = _Server(
         NAME,
         version=version,
-        title="Kubernetes",
+        title=TITLE,
         on_list_tools=list_tools,
         on_call_tool=calls.call,
         # The SDK announces resources only where something lists them.
@@ -65,10 +66,16 @@ def create_server(
         # No tool takes an argument from a header; without this word the SDK walks every schema at each call.
         get_tool_input_schema=lambda _name: None,
     )
-    security = RequestStateSecurity(keys=list(sealing_keys), ttl=lapses_after, bind_principal=_principal, audience=NAME)
+    codec = StateCodec(sealing_keys)
+    security = RequestStateSecurity(codec=codec, ttl=lapses_after, bind_principal=_principal, audience=NAME)
     # The SDK's own tracing costs 5-10 % of a call without anybody listening, so it is not among these.
     server.middleware[:] = [_greeting, RequestStateBoundary(security, default_audience=NAME)]
     return server
+
+
+def server_info(version: str) -> dict[str, str]:
+    """Return who answers, as results say it from 2026-07-28 on."""
+    return {"name": NAME, "version": version, "title": TITLE}
 
 
 class _Server(Server[Any]):
@@ -76,7 +83,7 @@ class _Server(Server[Any]):
 
     @property
     def server_info_stamp(self) -> dict[str, Any]:
-        return {"name": self.name, "version": self.version, "title": self.title}
+        return server_info(self.version or "")
 
 
 def _described(tool: Tool[Any]) -> types.Tool:

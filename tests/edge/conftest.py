@@ -9,12 +9,14 @@ import orjson
 import pytest
 from mcp.server.lowlevel import Server
 
+from gateway.access.sealing import SealingKeys
 from gateway.clusters.registry import ClusterRegistry
 from gateway.edge.endpoint import McpEndpoint
 from gateway.edge.managers import Managers
 from gateway.edge.origins import Origins, origins_for
 from gateway.edge.responses import Message, Receive, Scope, Send, answer
 from gateway.edge.sources import Sources
+from gateway.protocol.calls import Calls
 from gateway.protocol.server import create_server
 from tests.workbench import Workbench
 
@@ -144,8 +146,8 @@ async def make_edge(bench: Workbench) -> AsyncIterator[MakeEdge]:
     lives: list[asyncio.Task[None]] = []
 
     async def make(origins: Origins | None = None, server: Server[Any] | None = None, **options: Any) -> Edge:
-        tools = bench.tools.values()
-        ours = create_server(bench.access, tools, version="1", sealing_keys=[bytes(32)], lapses_after=10)
+        calls = Calls(bench.access, bench.tools.values(), lapses_after=10)
+        ours = create_server(bench.access, calls, version="1", sealing_keys=SealingKeys(), lapses_after=10)
         managers = Managers.of(server or ours)
         ready = asyncio.Event()
 
@@ -162,6 +164,7 @@ async def make_edge(bench: Workbench) -> AsyncIterator[MakeEdge]:
             identity=bench.identity,
             registry=ClusterRegistry([bench.options]),
             managers=managers,
+            calls=calls,
             origins=origins or origins_for("127.0.0.1", (), ()),
             sources=Sources(()),
             metrics=bench.metrics,

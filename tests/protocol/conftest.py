@@ -21,7 +21,9 @@ from gateway.edge.endpoint import McpEndpoint
 from gateway.edge.managers import Managers
 from gateway.edge.options import ListenOptions
 from gateway.edge.origins import origins_for
+from gateway.edge.sources import Sources
 from gateway.edge.responses import Receive, Scope, Send
+from gateway.protocol.calls import Calls
 from gateway.protocol.server import create_server
 from gateway.tools.tool import Arguments, Tool
 from tests.workbench import Workbench
@@ -55,8 +57,9 @@ async def _lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def serving(bench: Workbench, *tools: Tool[Any], lapses_after: float = 10) -> AsyncIterator[str]:
     """Serve these tools to callers of the workbench's cluster, at the URL that comes."""
+    calls = Calls(bench.access, tools, lapses_after=lapses_after)
     server: Server[Any] = create_server(
-        bench.access, tools, version="1", sealing_keys=[bytes(32)], lapses_after=lapses_after
+        bench.access, calls, version="1", sealing_keys=SealingKeys(), lapses_after=lapses_after
     )
     managers = Managers.of(server)
     endpoint = McpEndpoint(
@@ -64,7 +67,9 @@ async def serving(bench: Workbench, *tools: Tool[Any], lapses_after: float = 10)
         identity=bench.identity,
         registry=ClusterRegistry([bench.options]),
         managers=managers,
+        calls=calls,
         origins=origins_for("127.0.0.1", (), ()),
+        sources=Sources(()),
         metrics=bench.metrics,
     )
     listening = socket.create_server(("127.0.0.1", 0))
