@@ -11,6 +11,7 @@ import bpe_openai
 from gateway.access.confirmation import Confirmation
 from gateway.access.continuation import Continuation
 from gateway.access.plans import Plans, UsedInMemory
+from gateway.access.sealing import SealingKeys
 from gateway.tools import all_tools
 from gateway.tools.tool import Tool
 
@@ -25,8 +26,8 @@ are {tokens:,} tokens (o200k_base). Why whole objects are compact JSON: [formats
 
 def tools() -> tuple[Tool[Any], ...]:
     """Return every tool, offered or not."""
-    key = b"0" * 32
-    return all_tools(Continuation(key), Confirmation(Plans([key], UsedInMemory(time.monotonic), time.time)))
+    keys = SealingKeys()
+    return all_tools(Continuation(keys), Confirmation(Plans(keys, UsedInMemory(time.monotonic), time.time)))
 
 
 def schema_tokens(*offered: Tool[Any]) -> int:

@@ -1,4 +1,5 @@
 import os
+from base64 import b64encode
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -206,6 +207,7 @@ class TestValues:
         )
         (folder / "kind-east-ca.crt").write_bytes(authority.pem)
         (folder / "clusters.d").mkdir()
+        (folder / "sealing-keys").write_text(b64encode(os.urandom(32)).decode())
         lines = shown.splitlines()
         example = [line.replace("# ", "", 1) if _is_a_setting(line) else line for line in lines]
         settings = load_settings(written(folder, "\n".join(example)), {})
@@ -216,6 +218,7 @@ class TestValues:
         assert settings.listen.tls is not None
         assert settings.listen.allowed_origins == ("https://console.example",)
         assert settings.clusters_directory == folder / "clusters.d"
+        assert settings.sealing_keys == folder / "sealing-keys"
         assert Settings.model_validate(
             {"nbfLeewaySeconds": settings.nbf_leeway_seconds, "expLeewaySeconds": settings.exp_leeway_seconds}
         ) == Settings(audience=settings.audience)
@@ -480,6 +483,14 @@ class TestMistakes:
             "gateway.yaml: listen.tls.key: is required",
             "gateway.yaml: listen.tls.certificate: no.crt can't be read: No such file or directory",
         ]
+
+    def test_sealing_keys_are_read_before_the_start(self, folder: Path) -> None:
+        """A file that is missing, or of which one line can't be used, is a mistake like every other."""
+        settings = with_clusters(folder, "sealingKeys: keys")
+        assert problems(settings) == ["gateway.yaml: sealingKeys: keys can't be read: No such file or directory"]
+        (folder / "keys").write_text("hunter2\n")
+        expected = "line 1: expected base64, as of: openssl rand -base64 32"
+        assert problems(settings) == [f"gateway.yaml: sealingKeys: keys {expected}"]
 
     @pytest.mark.parametrize(
         "secret",

@@ -11,6 +11,7 @@ from gateway.access.confirmation import Confirmation
 from gateway.access.continuation import Continuation
 from gateway.access.plans import Plans, UsedInMemory
 from gateway.access.questions import Answers
+from gateway.access.sealing import SealingKeys
 from gateway.access.session import Access, Caller, ClusterSession
 from gateway.clusters.options import ClusterOptions, LimitOptions
 from gateway.clusters.pool import Pool
@@ -79,8 +80,9 @@ class Workbench:
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def __aenter__(self) -> Self:
-        confirmation = Confirmation(Plans([bytes(32)], UsedInMemory(self.clock), self.clock))
-        self.tools = {tool.name: tool for tool in all_tools(Continuation(bytes(32)), confirmation)}
+        keys = SealingKeys()
+        confirmation = Confirmation(Plans(keys, UsedInMemory(self.clock), self.clock))
+        self.tools = {tool.name: tool for tool in all_tools(Continuation(keys), confirmation)}
         self.pool = await self._stack.enter_async_context(Pool(TrustStore(self.clock), self.clock))
         self.identity = Identity(ClusterRegistry([self.options]), self.pool, IdentityOptions(), clock=self.clock)
         self._stack.push_async_callback(self.identity.close)

@@ -8,7 +8,7 @@ is worth nothing for anything else, nor a second time, in either protocol genera
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.access.plans import LIFETIME, Binding, Outdated, Plans
+from gateway.access.plans import LIFETIME, Binding, MadeElsewhere, Outdated, Plans
 from gateway.access.questions import AnswerNeeded, Question
 from gateway.access.session import ClusterSession
 from gateway.errors import BadArgument, GatewayError
@@ -88,6 +88,8 @@ class Confirmation:
                 )
             try:
                 nonce = self.plans.check(key.removeprefix(_KEY), binding)
+            except MadeElsewhere:
+                raise  # asking again may come to another replica again, for ever
             except BadArgument:
                 # The word was for what things were then.
                 again = "It has changed since you were asked. "

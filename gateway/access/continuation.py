@@ -9,18 +9,21 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.access.sealing import SealingKeys
 from gateway.errors import BadArgument
 
 _MAC: Final = 16
 """Characters of HMAC-SHA-256 (RFC 2104) in base64url that are kept: 96 bits."""
+_VERSION: Final = "1"
+"""The first character of every sealed token; whoever changes what follows it changes this."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.=-]+").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """Seals and opens continue tokens under one key."""
+    """Seals and opens continue tokens."""
 
-    key: bytes
+    keys: SealingKeys
 
     def seal(self, token: str, *binding: str) -> str:
         """Return the API server's token bound to these strings; an empty one stays empty."""
@@ -28,7 +31,7 @@ class Continuation:
             return ""
         # An agent has to write it out again, so it is kept short: Kubernetes' own are plain text already.
         text = token if _PLAIN(token) else "~" + urlsafe_b64encode(token.encode()).decode()
-        return self._mac(token, binding) + text
+        return _VERSION + _mac(self.keys.of("continue")[0], token, binding) + text
 
     def open(self, sealed: str, *binding: str) -> str:
         """Return the API server's token.
@@ -37,16 +40,18 @@ class Continuation:
             BadArgument: It does not belong to this list, caller and cluster, or is damaged.
         """
         message = "This `continue` belongs to another list or has lapsed. List again without it."
-        mac, text = sealed[:_MAC], sealed[_MAC:]
+        version, mac, text = sealed[:1], sealed[1 : 1 + _MAC], sealed[1 + _MAC :]
         try:
             token = urlsafe_b64decode(text[1:]).decode() if text.startswith("~") else text
-            genuine = hmac.compare_digest(mac.encode(), self._mac(token, binding).encode())
+            macs = [_mac(key, token, binding) for key in self.keys.of("continue")]
+            genuine = version == _VERSION and any(hmac.compare_digest(mac.encode(), one.encode()) for one in macs)
         except ValueError as error:
             raise BadArgument(message) from error
         if not genuine:
             raise BadArgument(message)
         return token
 
-    def _mac(self, token: str, binding: tuple[str, ...]) -> str:
-        parts = b"".join(len(part).to_bytes(4) + part for part in (text.encode() for text in (token, *binding)))
-        return urlsafe_b64encode(hmac.digest(self.key, parts, "sha256")).decode()[:_MAC]
+
+def _mac(key: bytes, token: str, binding: tuple[str, ...]) -> str:
+    parts = b"".join(len(part).to_bytes(4) + part for part in (text.encode() for text in (token, *binding)))
+    return urlsafe_b64encode(hmac.digest(key, parts, "sha256")).decode()[:_MAC]

@@ -7,11 +7,13 @@ that each kind of misuse can be named.
 import hmac
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from typing import Final, Protocol
 
+from gateway.access.sealing import SealingKeys
 from gateway.errors import BadArgument, GatewayError
 from gateway.identity.principal import Principal
 
@@ -22,15 +24,21 @@ _LONGEST: Final = 400
 _PART: Final = 16
 """Bytes of each digest, of the nonce and of the seal (HMAC-SHA-256, RFC 2104)."""
 _EXPIRY: Final = 5
-_LENGTH: Final = _PART * 5 + _EXPIRY
+_SCOPE: Final = 4
+_VERSION: Final = b"\x01"
+"""The first byte of every plan; whoever changes what follows it changes this."""
+_LENGTH: Final = len(_VERSION) + _PART * 5 + _EXPIRY + _SCOPE
 _AGAIN: Final = "Nothing was done. Call again without `plan` to get a new one."
 
 
 class UsedPlans(Protocol):
-    """Where it is kept which plans were used. Replicas that share a sealing key must share this as well.
+    """Where it is kept which plans were used.
 
-    What a shared store needs is one atomic command: in Valkey or Redis, `SET plan 1 NX EX seconds`.
+    `scope` names that place in four bytes: a plan is used only where it was made, because elsewhere nobody knows
+    whether it was. What a store that replicas share needs is one atomic command: `SET plan 1 NX EX seconds`.
     """
+
+    scope: bytes
 
     async def first_use(self, plan: bytes, seconds: float) -> bool:
         """Note that the plan is used, for at least so many seconds; returns False where that had been noted before.
@@ -46,6 +54,7 @@ class UsedInMemory:
 
     def __init__(self, clock: Callable[[], float], *, entries: int = 50_000) -> None:
         """Start empty. `clock` counts seconds."""
+        self.scope = os.urandom(_SCOPE)
         self._clock = clock
         self._entries = entries
         self._until: dict[bytes, float] = {}
@@ -90,34 +99,46 @@ class Outdated(BadArgument):
     """The plan is the caller's and for this, but what it would meet has changed since it was made."""
 
 
+class MadeElsewhere(BadArgument):
+    """The plan is good, but only the replica that made it knows whether it was used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """Makes and takes plans. Sealed under the first key, opened under each; `clock` counts seconds since the epoch."""
+    """Makes and takes plans; `clock` counts seconds since the epoch."""
 
-    keys: Sequence[bytes]
+    keys: SealingKeys
     used: UsedPlans
     clock: Callable[[], float]
 
     def make(self, binding: Binding) -> str:
         """Return a plan for just this, valid for ten minutes."""
         expiry = int(self.clock()) + LIFETIME
-        content = os.urandom(_PART) + expiry.to_bytes(_EXPIRY) + b"".join(binding.digests())
-        return urlsafe_b64encode(_seal(self.keys[0], content) + content).decode().rstrip("=")
+        content = os.urandom(_PART) + expiry.to_bytes(_EXPIRY) + self.used.scope + b"".join(binding.digests())
+        sealed = _VERSION + _seal(self.keys.of("plan")[0], content) + content
+        return urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def check(self, plan: str, binding: Binding) -> bytes:
         """Return what `use` takes, if the plan is for just this and has not lapsed. It stays unused.
 
         Raises:
             Outdated: It was made for this, but the cluster has changed.
+            MadeElsewhere: Another replica made it, or this one before a restart, and they share no store.
             BadArgument: It is damaged, has lapsed, or is for another caller, cluster or request.
         """
-        content = self._opened(plan)
-        nonce, expiry, digests = content[:_PART], content[_PART : _PART + _EXPIRY], content[_PART + _EXPIRY :]
+        content = BytesIO(self._opened(plan))
+        nonce, expiry, scope, digests = content.read(_PART), content.read(_EXPIRY), content.read(_SCOPE), content.read()
         who, asked, met = binding.digests()
         if not hmac.compare_digest(digests[:_PART], who):
             raise BadArgument(f"This plan was given to another caller or on another cluster. {_AGAIN}")
         if not hmac.compare_digest(digests[_PART : 2 * _PART], asked):
             raise BadArgument(f"This plan is for another request: the arguments must be the same as before. {_AGAIN}")
+        if scope != self.used.scope:
+            raise MadeElsewhere(
+                "This plan was made by another replica of the gateway, or before it was restarted. Only there it is "
+                f"known whether it was used already, for the replicas share no store. {_AGAIN} If that happens again, "
+                "tell the gateway's operator to set sharedStore, or affinity at the balancer."
+            )
         if int.from_bytes(expiry) <= self.clock():
             raise BadArgument(f"This plan has lapsed: it was valid for {LIFETIME // 60} minutes. {_AGAIN}")
         if not hmac.compare_digest(digests[2 * _PART :], met):
@@ -139,11 +160,15 @@ class Plans:
             raw = urlsafe_b64decode(plan + "=" * (-len(plan) % 4)) if len(plan) < _LONGEST else b""
         except ValueError:
             raw = b""
-        seal, content = raw[:_PART], raw[_PART:]
-        if len(raw) != _LENGTH or not any(hmac.compare_digest(seal, _seal(key, content)) for key in self.keys):
+        version, seal, content = raw[:1], raw[1 : 1 + _PART], raw[1 + _PART :]
+        if (
+            len(raw) != _LENGTH
+            or version != _VERSION
+            or not any(hmac.compare_digest(seal, _seal(key, content)) for key in self.keys.of("plan"))
+        ):
             raise BadArgument(f"This is not a plan of this gateway, or it is damaged. {_AGAIN}")
         return content
 
 
 def _seal(key: bytes, content: bytes) -> bytes:
-    return hmac.digest(key, b"plan" + content, "sha256")[:_PART]
+    return hmac.digest(key, _VERSION + content, "sha256")[:_PART]

@@ -56,6 +56,9 @@ class SharedWindows:
 class UsedInStore:
     """The plans that any replica used (see `access.plans.UsedPlans`)."""
 
+    scope = bytes(4)
+    """All replicas share this one."""
+
     def __init__(self, url: str) -> None:
         """Use this store; connects with the first plan."""
         self._store = Valkey.from_url(_as_valkey(url))

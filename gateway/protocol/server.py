@@ -1,7 +1,6 @@
 """Boundary to the MCP SDK: one low-level server for every cluster and both protocol generations."""
 
 import json
-from collections.abc import Sequence
 from typing import Any, Final
 
 import mcp_types as types

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.access.sealing import read_ring_file
 from gateway.clusters.trust import bundle_from
 from gateway.clusters.urls import canonical_url
 from gateway.edge.options import is_loopback
@@ -83,6 +84,16 @@ def listener_problems(settings: Settings, sources: list[Written], failed: Sequen
         )
     if sound(port, ("admin", "port")) and listen.port == admin.port != 0:
         yield f"listen.port and admin.port: expected two ports; both are {listen.port}"
+
+
+def sealing_problems(merged: dict[str, Any], sources: list[Written]) -> Iterator[str]:
+    """Look at the file of sealing keys, if one is named."""
+    file = merged.get("sealingKeys")
+    if isinstance(file, str | Path):
+        try:
+            read_ring_file(Path(file))
+        except ValueError as error:
+            yield f"{where(('sealingKeys',), sources)}: {file} {error}"
 
 
 def tls_problems(merged: dict[str, Any], sources: list[Written]) -> Iterator[str]:

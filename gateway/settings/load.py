@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.clusters.options import ClusterOptions
-from gateway.settings.checks import NO_CLUSTER, cluster_problems, listener_problems, tls_problems
+from gateway.settings.checks import NO_CLUSTER, cluster_problems, listener_problems, sealing_problems, tls_problems
 from gateway.settings.model import Settings, SettingsError
 from gateway.settings.places import COMMAND_LINE, ENVIRONMENT, Path_, Place, Written, where
 from gateway.settings.shape import over, tidy
@@ -54,6 +54,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] = _NOTH
     if settings is not None:
         problems += listener_problems(settings, sources, [error["loc"] for error in errors])
     problems += tls_problems(merged, sources)
+    problems += sealing_problems(merged, sources)
     problems += cluster_problems(listed)
     if problems or settings is None:
         raise SettingsError(tuple(problems))

@@ -33,6 +33,7 @@ class Settings(IdentityOptions, BaseSettings):
     rate_limiting: bool = True
     serve_resources: bool = False
     shared_store: str | None = Field(default=None, pattern=r"^(valkey|redis)s?://\S+$", max_length=1000, repr=False)
+    sealing_keys: Path | None = None
     clusters: tuple[ClusterOptions, ...] = ()
     clusters_directory: Path | None = None
 

@@ -5,6 +5,7 @@ import pytest
 from gateway.access.confirmation import Confirmation, Proposal, Verdict
 from gateway.access.plans import LIFETIME, Plans, UsedInMemory
 from gateway.access.questions import AnswerNeeded, Answers
+from gateway.access.sealing import SealingKeys
 from gateway.errors import BadArgument
 from gateway.policy.options import PolicyOptions
 from tests.workbench import NOBODY, MakeWorkbench, Workbench
@@ -19,7 +20,7 @@ class Asking:
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
-        self.confirmation = Confirmation(Plans([bytes(32)], UsedInMemory(bench.clock), bench.clock))
+        self.confirmation = Confirmation(Plans(SealingKeys(), UsedInMemory(bench.clock), bench.clock))
 
     async def __call__(
         self, proposal: Proposal = PROPOSAL, *, answers: Answers = ASKABLE, plan: str | None = None, **session: Any

@@ -3,9 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access.continuation import Continuation
+from gateway.access.sealing import SealingKeys
 from gateway.errors import BadArgument
 
-SEALS = Continuation(b"k" * 32)
+SEALS = Continuation(SealingKeys())
 BOUND = ("https://east.example", "issuer", "alice", "", "v1", "pods", "demo", "", "")
 
 
@@ -44,7 +45,7 @@ def test_parts_can_not_be_pushed_from_one_place_to_the_next() -> None:
 def test_another_process_key_does_not_open_it() -> None:
     """After a restart the agent is told to list again."""
     with pytest.raises(BadArgument, match="List again without it"):
-        Continuation(b"o" * 32).open(SEALS.seal("token", *BOUND), *BOUND)
+        Continuation(SealingKeys()).open(SEALS.seal("token", *BOUND), *BOUND)
 
 
 @given(sealed=st.one_of(st.text(max_size=60), st.binary(max_size=60).map(bytes.hex), st.just("A" * 5000)))
@@ -58,15 +59,15 @@ def test_whatever_an_agent_makes_up_is_refused(sealed: str) -> None:
 def test_what_can_not_even_be_read_is_refused(text: str) -> None:
     """Neither base64 that is none nor text that can't be encoded raises anything else."""
     with pytest.raises(BadArgument):
-        SEALS.open("A" * 16 + text, *BOUND)
+        SEALS.open("1" + "A" * 16 + text, *BOUND)
 
 
-def test_a_plain_token_costs_an_agent_sixteen_characters_more() -> None:
+def test_a_plain_token_costs_an_agent_seventeen_characters_more() -> None:
     """Kubernetes' own are plain text, and every character is one that a model has to write out again."""
     token = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MTQzfQ"
     sealed = SEALS.seal(token, *BOUND)
     assert sealed.endswith(token)
-    assert len(sealed) == len(token) + 16
+    assert len(sealed) == len(token) + 17
 
 
 @given(at=st.integers(0, 200), to=st.sampled_from("Aaz09-_"))

@@ -1,9 +1,11 @@
 import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
 
 import pytest
 
-from gateway.access.plans import LIFETIME, Binding, Outdated, Plans, UsedInMemory
+from gateway.access.plans import LIFETIME, Binding, MadeElsewhere, Outdated, Plans, UsedInMemory
+from gateway.access.sealing import SealingKeys
 from gateway.clusters.pool import ClusterKey
 from gateway.errors import BadArgument, GatewayError
 from gateway.identity.principal import Principal
@@ -24,7 +26,7 @@ BINDING = Binding(WHO, "resource_apply", asked='{"a":1}', met='["uid",{}]')
 
 def plans(clock: Clock, *keys: bytes) -> Plans:
     """Return plans with a memory of their own."""
-    return Plans(keys or (bytes(32),), UsedInMemory(clock), clock)
+    return Plans(SealingKeys(keys or [b"k" * 32]), UsedInMemory(clock), clock)
 
 
 async def test_a_plan_is_good_once() -> None:
@@ -109,10 +111,27 @@ def test_no_changed_plan_is_taken() -> None:
 def test_keys_can_be_rotated() -> None:
     """What was sealed under an older key of the ring is good, under an unknown key it is not."""
     old, new = b"o" * 32, b"n" * 32
-    plan = plans(Clock(), old).make(BINDING)
-    assert plans(Clock(), new, old).check(plan, BINDING)
+    made = plans(Clock(), old)
+    plan = made.make(BINDING)
+    assert replace(made, keys=SealingKeys([new, old])).check(plan, BINDING)
     with pytest.raises(BadArgument, match="damaged"):
-        plans(Clock(), new).check(plan, BINDING)
+        replace(made, keys=SealingKeys([new])).check(plan, BINDING)
+
+
+def test_a_plan_is_used_only_where_it_is_known_whether_it_was() -> None:
+    """Replicas with one key and no shared store, or one process before and after a restart, say why they refuse."""
+    plan = plans(Clock()).make(BINDING)
+    with pytest.raises(MadeElsewhere, match="made by another replica"):
+        plans(Clock()).check(plan, BINDING)
+
+
+def test_no_plan_of_another_version_is_taken_for_one_of_this() -> None:
+    """The first byte is the format's version, and sealed with the rest."""
+    made = plans(Clock())
+    raw = urlsafe_b64decode(made.make(BINDING))
+    assert raw[0] == 1
+    with pytest.raises(BadArgument, match="not a plan of this gateway"):
+        made.check(urlsafe_b64encode(b"\x02" + raw[1:]).decode(), BINDING)
 
 
 async def test_memory_is_bounded_and_forgets_nothing_that_counts() -> None:

@@ -14,6 +14,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.lowlevel import Server
 
+from gateway.access.sealing import SealingKeys
 from gateway.access.session import ClusterSession
 from gateway.cli.serve import listener_config
 from gateway.clusters.registry import ClusterRegistry

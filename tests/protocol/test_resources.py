@@ -12,6 +12,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from gateway.access.continuation import Continuation
+from gateway.access.sealing import SealingKeys
 from gateway.access.session import Access, Caller, ClusterSession
 from gateway.clusters.options import LimitOptions
 from gateway.clusters.rates import RateLimits
@@ -36,7 +37,7 @@ def _context(caller: Caller, session: Any = None) -> Context:
 
 
 def _resources(access: Access, *, listed: bool = False) -> Resources:
-    return Resources(access, Continuation(bytes(32)), listed=listed)
+    return Resources(access, Continuation(SealingKeys()), listed=listed)
 
 
 async def _read(bench: Workbench, uri: str = URI, access: Access | None = None) -> types.ReadResourceResult:
