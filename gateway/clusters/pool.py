@@ -20,12 +20,16 @@ from gateway.clusters.options import ClusterOptions
 from gateway.clusters.trust import Bundle, TrustStore
 from gateway.errors import ClusterUnavailable
 from gateway.kube.client import Address, ApiServer, Timeouts
+from gateway.kube.holding import Memory
 
 VERIFICATION_WIDTH: Final = 4
 VERIFICATION_QUEUE: Final = 32
 KEY_READS: Final = 2
 """The lane in which tokens are verified is small, so that unverified callers can't use up a cluster's (promise 3).
 Beside it, keys are read at most so often at once."""
+
+BYTES_IN_FLIGHT: Final = 128 * 1024 * 1024
+"""Bytes of answers that may be read and held at once."""
 
 _log = structlog.get_logger(__name__)
 
@@ -126,11 +130,13 @@ class Pool:
         clock: Callable[[], float],
         *,
         limits: PoolLimits = PoolLimits(),
+        memory: Memory | None = None,
     ) -> None:
-        """Start empty; `clock` counts seconds."""
+        """Start empty; `clock` counts seconds. All clusters' answers share `memory`."""
         self._trust = trust
         self._clock = clock
         self._limits = limits
+        self.memory = memory or Memory(BYTES_IN_FLIGHT)
         self._on_retired: tuple[Callable[[ClusterKey], None], ...] = ()
         self._entries: dict[ClusterKey, _Entry] = {}
         self._last_keys: dict[str, ClusterKey] = {}
@@ -275,6 +281,7 @@ class Pool:
             self._trust.context(bundle),
             Timeouts(limits.connect_seconds, limits.first_byte_seconds, limits.call_seconds),
             connections=limits.connections + VERIFICATION_WIDTH + KEY_READS,
+            memory=self.memory,
         )
         self._created += 1
         # Spread, so that clusters that were first used together are not renewed together.

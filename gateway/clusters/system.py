@@ -46,5 +46,12 @@ async def review(lease: Lease, token: BearerToken) -> Answer:
         TooLarge: The answer is over 64 KiB.
     """
     return await lease.server.send(
-        "POST", _REVIEW, token, accept=JSON, max_bytes=64 * 1024, body=_REVIEW_BODY, content_type=JSON
+        "POST",
+        _REVIEW,
+        token,
+        accept=JSON,
+        max_bytes=64 * 1024,
+        body=_REVIEW_BODY,
+        content_type=JSON,
+        changes_nothing=True,
     )

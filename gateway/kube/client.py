@@ -19,8 +19,15 @@ from yarl import URL
 
 from gateway.kube.credential import BearerToken
 from gateway.kube.errors import TooLarge, Unreachable
+from gateway.kube.holding import Holding, Memory, NoRoom
 
-_CHUNK: Final = 64 * 1024
+_KEEPALIVE: Final = 50.0
+"""Seconds after which an idle connection is closed. API servers do it after 90, many balancers after 60; who closes
+first does not send into a connection that is being closed."""
+_SMALL: Final = 16 * 1024
+"""Bytes up to which an answer's memory is not counted: the calls at once bound these."""
+_ALONE: Final = 64 * 1024 * 1024
+"""Bytes that a client's answers may hold where it shares no memory with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +77,28 @@ class _Client(ApiClient):
 class ApiServer:
     """The warm connections to one API server. Made inside a running loop; `close` ends them."""
 
-    def __init__(self, address: Address, tls: ssl.SSLContext, timeouts: Timeouts, *, connections: int) -> None:
-        """Open nothing yet: connections come with the first calls, at most `connections` of them."""
+    def __init__(
+        self,
+        address: Address,
+        tls: ssl.SSLContext,
+        timeouts: Timeouts,
+        *,
+        connections: int,
+        memory: Memory | None = None,
+    ) -> None:
+        """Open nothing yet: connections come with the first calls, at most `connections` of them.
+
+        What answers take is held in `memory`.
+        """
         self.address = address
         self.tls = tls
         self.timeouts = timeouts
         self._base = address.url
         self._server_hostname = address.tls_server_name or None
+        self._memory = memory or Memory(_ALONE)
+        # `connect` covers the name's resolution too, which sock_connect does not.
         self._timeout = aiohttp.ClientTimeout(
-            total=timeouts.call, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
+            total=timeouts.call, connect=timeouts.connect, sock_read=timeouts.first_byte
         )
         self._session = self._new_session(connections, self._timeout)
         self._streams: aiohttp.ClientSession | None = None
@@ -87,13 +107,20 @@ class ApiServer:
         self._client = _Client(configuration, self._session)
 
     def _new_session(self, connections: int, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, ssl=self.tls, keepalive_timeout=90),
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, ssl=self.tls, keepalive_timeout=_KEEPALIVE),
             timeout=timeout,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
         )
+        # It would send a DELETE again when the connection broke. What is sent twice is decided in `send` alone.
+        session._retry_connection = False  # noqa: SLF001  # aiohttp has no other way; a test holds it
+        return session
+
+    def holding(self) -> Holding:
+        """Return what one run of a tool holds of the memory for answers: nothing yet."""
+        return self._memory.of(self.address.url)
 
     async def send(  # the parts of an HTTP request
         self,
@@ -106,21 +133,41 @@ class ApiServer:
         body: bytes | None = None,
         content_type: str = "",
         headers: dict[str, str] | None = None,
+        holding: Holding | None = None,
+        changes_nothing: bool = False,
     ) -> Answer:
         """Send one request and read its answer, whatever the status, at most `max_bytes` of it.
 
-        `target` is an escaped path with its query. No redirect is followed.
+        `target` is an escaped path with its query. No redirect is followed. A GET, and what is said to change nothing,
+        is sent once more where the connection died before an answer began: an API server may close an idle connection
+        just when it is used again. Nothing else ever is.
+
+        A large answer stays counted in `holding`; without one it is so just while it is read.
 
         Raises:
             Unreachable: There was no complete answer.
             TooLarge: The answer is over `max_bytes`; reading stopped there.
+            NoRoom: There is no memory for it.
         """
         sent_headers = {"Authorization": f"Bearer {token.value}", "Accept": accept, **(headers or {})}
         if content_type and body is not None:
             sent_headers["Content-Type"] = content_type
-        async with self._opened(self._session, method, target, sent_headers, body) as response:
-            content = await read_body(response, max_bytes)
-            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+        again = changes_nothing or method == "GET"
+        while True:
+            answered = False
+            held = holding or self.holding()
+            try:
+                async with self._opened(self._session, method, target, sent_headers, body) as response:
+                    answered = True
+                    content = await read_body(response, max_bytes, held)
+                    return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+            except Unreachable as error:
+                if answered or not again or not (error.kind == "reset" and error.sent):
+                    raise
+                again = False
+            finally:
+                if holding is None:
+                    held.release()
 
     @asynccontextmanager
     async def streamed(
@@ -135,7 +182,7 @@ class ApiServer:
             Unreachable: There was no answer, or it broke off; raised inside as well.
         """
         if self._streams is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=idle)
+            timeout = aiohttp.ClientTimeout(total=None, connect=self.timeouts.connect, sock_read=idle)
             self._streams = self._new_session(0, timeout)
         headers = {"Authorization": f"Bearer {token.value}", "Accept": accept}
         async with AsyncExitStack() as stack:
@@ -179,18 +226,30 @@ class ApiServer:
         await asyncio.sleep(0)
 
 
-async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """Read an answer's body, at most `max_bytes` of it; raises TooLarge where there is more."""
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int, holding: Holding | None = None) -> bytes:
+    """Read an answer's body, at most `max_bytes` of it, and count a large one in `holding` as it comes.
+
+    Raises:
+        TooLarge: There is more.
+        NoRoom: There is no memory for it.
+    """
     if (response.content_length or 0) > max_bytes:
         response.close()
         raise TooLarge(max_bytes)
     chunks: list[bytes] = []
-    size = 0
+    size = counted = 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > max_bytes:
             response.close()
             raise TooLarge(max_bytes)
+        if size > _SMALL and holding is not None:
+            try:
+                await holding.grow(size - counted)
+            except NoRoom:
+                response.close()
+                raise
+            counted = size
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

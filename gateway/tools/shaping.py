@@ -8,9 +8,10 @@ import orjson
 import yaml
 
 from gateway.errors import GatewayError
+from gateway.kube import pieces
 
 _OFF_LOOP: Final = 1024 * 1024
-"""Bytes from which a document is parsed in a thread."""
+"""Bytes from which a document is parsed in a thread, in pieces."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _LEVELS: Final = (16_384, 8192, 4096, 2048, 1024, 512, 256)
 """Bytes to which long strings may be cut."""
@@ -37,7 +38,7 @@ async def parse(body: bytes) -> dict[str, Any]:
         GatewayError: It is not a Kubernetes object, nor a list of them.
     """
     try:
-        document = await asyncio.to_thread(orjson.loads, body) if len(body) > _OFF_LOOP else orjson.loads(body)
+        document = await asyncio.to_thread(pieces.loads, body) if len(body) > _OFF_LOOP else orjson.loads(body)
     except orjson.JSONDecodeError as error:
         message = "The API server's answer is not valid JSON. Try again; tell a person if it lasts."
         raise GatewayError(message) from error

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -114,10 +114,10 @@ async def connect() -> AsyncIterator[Connect]:
     trust = TrustStore(lambda: 0.0)
 
     def make(
-        url: str, *, timeouts: Timeouts = FRUGAL, ca: bytes = AUTHORITY.pem(), name: str = "", connections: int = 4
+        url: str, *, timeouts: Timeouts = FRUGAL, ca: bytes = AUTHORITY.pem(), name: str = "", **more: Any
     ) -> ApiServer:
         context = trust.context(bundle_from(ca.decode()))
-        clients.append(ApiServer(Address(url, name), context, timeouts, connections=connections))
+        clients.append(ApiServer(Address(url, name), context, timeouts, **{"connections": 4, **more}))
         return clients[-1]
 
     yield make

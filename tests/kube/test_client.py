@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from gateway.demo.identity import Authority
 from gateway.kube.client import Answer, ApiServer
 from gateway.kube.credential import BearerToken
 from gateway.kube.errors import TooLarge, Unreachable
+from gateway.kube.holding import Memory, NoRoom
 from gateway.kube.request import JSON
-from tests.kube.conftest import FRUGAL, Connect, Script, Scripted, ok, saying, silence
+from tests.kube.conftest import FRUGAL, Connect, Script, Scripted, Speak, ok, saying, silence
 
 SECRET = "kJ8sd0-the-token-nobody-may-see"
 TOKEN = BearerToken.of(SECRET)
@@ -251,14 +253,104 @@ async def test_a_connection_that_breaks_is_told_as_such(
     assert (error.kind, error.sent) == ("reset", True)
 
 
-async def test_a_post_is_sent_once(script: Script, connect: Connect) -> None:
-    """A write whose connection broke is not repeated, because it may have been carried out."""
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
+async def test_a_write_is_sent_once(script: Script, connect: Connect, method: str, *, warm: bool) -> None:
+    """A write whose connection broke is not repeated, because it may have been carried out; not by aiohttp either."""
     server = await script(saying(ok()))
     client = connect(server.url)
-    await get(client)
+    if warm:
+        await get(client)
     server.speak = saying(b"", close=True)
-    await unreachable(client, "POST")
-    assert [head.split()[0] for head in server.heads] == ["GET", "POST"]
+    error = await unreachable(client, method)
+    assert (error.kind, error.sent) == ("reset", True)
+    assert [head.split()[0] for head in server.heads] == ["GET"] * warm + [method]
+
+
+async def test_a_read_is_sent_once_more_where_the_connection_died_before_an_answer(
+    script: Script, connect: Connect
+) -> None:
+    """An API server may close an idle connection just when it is used again; that is nobody's failed call."""
+    answers = iter([saying(ok()), saying(b"", close=True), saying(ok(b"again")), *[saying(b"", close=True)] * 9])
+
+    async def speak(writer: asyncio.StreamWriter) -> None:
+        await next(answers)(writer)
+
+    server = await script(speak)
+    client = connect(server.url)
+    await get(client)
+    assert (await get(client)).body == b"again"
+    assert len(server.heads) == 3
+    await unreachable(client)
+    assert len(server.heads) == 5
+
+
+async def test_what_changes_nothing_is_sent_once_more_too(script: Script, connect: Connect) -> None:
+    """A review of a token is a POST by its method alone."""
+    answers = iter([saying(b"", close=True), saying(ok(b"again"))])
+
+    async def speak(writer: asyncio.StreamWriter) -> None:
+        await next(answers)(writer)
+
+    server = await script(speak)
+    client = connect(server.url)
+    answer = await client.send(
+        "POST", WAY, TOKEN, accept=JSON, max_bytes=100, body=b"{}", content_type=JSON, changes_nothing=True
+    )
+    assert (answer.body, server.bodies) == (b"again", [b"{}", b"{}"])
+
+
+@pytest.mark.parametrize("speak", [saying(ok(b"x" * 100)[:-50], close=True), silence])
+async def test_a_read_whose_answer_had_begun_or_whose_time_is_up_is_sent_once(
+    script: Script, connect: Connect, speak: Speak
+) -> None:
+    """A second wait, or a second half answer, is not what a caller gains anything by."""
+    server = await script(speak)
+    await unreachable(connect(server.url, timeouts=replace(FRUGAL, first_byte=0.1)))
+    assert len(server.heads) == 1
+
+
+async def test_all_that_comes_before_a_request_is_bounded_by_the_connect_time_out(
+    script: Script, connect: Connect
+) -> None:
+    """Finding the address and a free connection take no longer than connecting, however long a call may."""
+    server = await script(silence)
+    client = connect(server.url, connections=1, timeouts=replace(FRUGAL, connect=0.1))
+    first = asyncio.create_task(get(client))
+    await server.came.wait()
+    error = await unreachable(client)
+    assert (error.kind, error.sent) == ("timeout", False)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_large_answer_is_counted_until_it_is_let_go(script: Script, connect: Connect) -> None:
+    """Small answers cost no counting; a large one is counted as it comes, and kept where somebody holds it."""
+    server = await script(saying(ok(b"x" * (16 << 10))))
+    memory = Memory(1 << 20)
+    client = connect(server.url, memory=memory)
+    holding = client.holding()
+    ask = partial(client.send, "GET", WAY, TOKEN, accept=JSON, max_bytes=1 << 20)
+    await ask(holding=holding)
+    assert memory.held == 0
+    server.speak = saying(ok(b"x" * (100 << 10)))
+    await ask(holding=holding)
+    await ask()
+    assert memory.held == 100 << 10
+    holding.release()
+    assert memory.held == 0
+
+
+async def test_an_answer_that_finds_no_room_is_given_up(script: Script, connect: Connect) -> None:
+    """What was counted of it is free again, and its connection with it."""
+    server = await script(saying(ok(b"x" * (300 << 10))))
+    memory = Memory(500 << 10)
+    client = connect(server.url, memory=memory, connections=1)
+    with pytest.raises(NoRoom):
+        await get(client)
+    assert memory.held == 0
+    server.speak = saying(ok(b"small"))
+    assert (await get(client)).body == b"small"
 
 
 async def test_a_large_answer_is_abandoned_by_its_announced_length(script: Script, connect: Connect) -> None:
