@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from gateway import __version__
 from gateway.cli.clusters import listed
+from gateway.cli.connecting import connect
 from gateway.cli.words import add_commands
 from gateway.errors import GatewayError
 
@@ -170,6 +171,7 @@ def demo(
 
 
 add_commands(app)
+app.command()(connect)
 
 
 def _cluster_flag(certificate_authority: Path | None, tls_server_name: str | None, *, insecure: bool) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 from gateway.cli.entries import Wanted, entry_text
 from gateway.cli.listing import Target, target
 from gateway.errors import BadArgument, GatewayError
-from gateway.operator.naming import account
+from gateway.operator.naming import account, label
 from gateway.operator.server import connected
 from gateway.operator.tokens import Minted, default_audience, mint_at
 
@@ -64,7 +64,7 @@ def run(words: Words) -> None:
         text, advice = entry_text(words.output, _wanted(words, found))
         _print(text, advice)
         return
-    minted = asyncio.run(_mint(found, service_account, seconds))
+    minted = asyncio.run(mint_for(found, service_account, seconds))
     note = ""
     if minted.shortened:
         until = datetime.fromtimestamp(minted.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -73,7 +73,12 @@ def run(words: Words) -> None:
     _print(header if words.output == "header" else minted.token, note)
 
 
-async def _mint(found: Target, service_account: str, seconds: int) -> Minted:
+async def mint_for(found: Target, service_account: str, seconds: int) -> Minted:
+    """Mint a token that leads to this cluster through the gateway.
+
+    Raises:
+        GatewayError: It can't be made; the text says why.
+    """
     async with connected(found.context) as server:
         third = found.default_audience or await default_audience(server, service_account)
         if third is None:
@@ -95,7 +100,10 @@ def _wanted(words: Words, found: Target) -> Wanted:
         ("--audience", words.audience),
     )
     token += [str(word) for flag, value in given if value for word in (flag, value)]
-    connect = ["kube-mcp-gateway", "connect", "--context", found.context.name, "--url", words.url]
+    context = found.context.name
+    connect = ["kube-mcp-gateway", "connect", "--url", words.url]
+    connect += ["--context", context if label(context) == found.name else f"{found.name}={context}"]
+    connect += [str(word) for flag, value in given[2:] if value for word in (flag, value)]
     return Wanted(found.name, words.url, token, connect)
 
 

@@ -21,7 +21,7 @@ class Output(StrEnum):
     MCP_JSON = "mcp-json"
 
 
-def _contexts(incomplete: str) -> list[str]:
+def complete_context(incomplete: str) -> list[str]:
     """Complete the name of a context."""
     from gateway.operator.kubeconfig import KubeconfigError, read_contexts  # noqa: PLC0415
 
@@ -55,7 +55,9 @@ def token(
     ] = Output.TOKEN,
     context: Annotated[
         str | None,
-        typer.Option(help="The context that leads there.  [default: found by the URL]", autocompletion=_contexts),
+        typer.Option(
+            help="The context that leads there.  [default: found by the URL]", autocompletion=complete_context
+        ),
     ] = None,
     duration: Annotated[str, typer.Option(help="How long it lasts: 90m, 24h, 7d.")] = "24h",
     service_account: ServiceAccount = None,

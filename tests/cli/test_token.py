@@ -106,7 +106,7 @@ def test_an_entry_holds_no_token(folder: Path, client: str) -> None:
     assert name == "east"
     if client == "claude-desktop":
         assert inner["command"] == "kube-mcp-gateway"
-        assert inner["args"][:3] == ["connect", "--context", "kind-east"]
+        assert inner["args"] == ["connect", "--url", "https://gw.example/mcp", "--context", "east=kind-east"]
     else:
         assert inner["url"] == "https://gw.example/mcp/east"
     if client == "vscode":

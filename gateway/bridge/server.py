@@ -1,0 +1,238 @@
+"""Boundary to the client: an MCP server of both generations, whose every answer is a gateway's.
+
+With one cluster it shows what that cluster's server shows. With several, what is listed is listed once, and `cluster`
+says where a call goes; nothing is ever sent to another cluster than the one it names.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import mcp_types as types
+import structlog
+from mcp.server.context import CallNext, HandlerResult
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
+from mcp.shared.exceptions import MCPError
+
+from gateway import __version__
+from gateway.bridge import several
+from gateway.bridge.forwarding import Context, Json, forward, parameters
+from gateway.bridge.subscriptions import Subscriptions
+from gateway.bridge.tasks import Tasks
+from gateway.bridge.upstream import NAME, Upstream
+
+GREETING_SECONDS: Final = 5.0
+"""Seconds that a client waits, at its first contact, for what the clusters say of themselves."""
+_PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between attempts to list the tools of a cluster that could not be asked; the last one repeats."""
+_GREETINGS: Final = frozenset({"initialize", "server/discover"})
+_FOR_THE_CLIENT: Final = frozenset({types.INVALID_PARAMS, types.METHOD_NOT_FOUND})
+"""Errors that are about the request itself; all others are told to the agent."""
+_log = structlog.get_logger(__name__)
+
+
+class Bridge:
+    """Serves one client."""
+
+    def __init__(self, upstreams: Sequence[Upstream], tasks: Tasks) -> None:
+        """Serve these clusters, in this order; what goes on beside a request is one of these tasks."""
+        self._upstreams = {upstream.cluster: upstream for upstream in upstreams}
+        self._only = upstreams[0] if len(upstreams) == 1 else None
+        self._tasks = tasks
+        self._said: dict[str, str] = {}
+        self._waiting: asyncio.Task[None] | None = None
+        self._subscriptions = Subscriptions(self._place, tasks)
+
+    def server(self) -> tuple[Server[Any], InitializationOptions]:
+        """Return the server, and what it says when a client connects."""
+        server: Server[Any] = Server(NAME, version=__version__, title="Kubernetes")
+        handlers: tuple[tuple[str, type[Any], Callable[[Context, Any], Awaitable[Any]]], ...] = (
+            ("tools/list", types.PaginatedRequestParams, self._list_tools),
+            ("tools/call", types.CallToolRequestParams, self._call_tool),
+            ("prompts/list", types.PaginatedRequestParams, self._list_prompts),
+            ("prompts/get", types.GetPromptRequestParams, self._get_prompt),
+            ("resources/list", types.PaginatedRequestParams, self._list_resources),
+            ("resources/templates/list", types.PaginatedRequestParams, self._list_templates),
+            ("resources/read", types.ReadResourceRequestParams, self._read_resource),
+            ("resources/subscribe", types.SubscribeRequestParams, self._subscriptions.subscribe),
+            ("resources/unsubscribe", types.UnsubscribeRequestParams, self._subscriptions.unsubscribe),
+            ("subscriptions/listen", types.SubscriptionsListenRequestParams, self._subscriptions.listen),
+            ("completion/complete", types.CompleteRequestParams, self._complete),
+        )
+        for method, model, handler in handlers:
+            server.add_request_handler(method, model, handler)
+        server.middleware[:] = [self._greeting]
+        return server, server.create_initialization_options(NotificationOptions(tools_changed=True))
+
+    async def _greeting(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Add what the clusters say of themselves, and leave out that lists other than the tools' would change."""
+        result = await call_next(ctx)
+        if ctx.method not in _GREETINGS or not isinstance(result, dict):
+            return result
+        announced = {
+            name: {**what, "listChanged": False} if name != "tools" and "listChanged" in what else what
+            for name, what in result["capabilities"].items()
+        }
+        return {**result, "capabilities": announced, "instructions": await self._instructions()}
+
+    async def _instructions(self) -> str:
+        async def ask(upstream: Upstream) -> None:
+            try:
+                async with asyncio.timeout(GREETING_SECONDS):
+                    answer = await upstream.request("server/discover", {})
+                self._said[upstream.cluster] = str(answer.get("instructions") or "")
+            except (MCPError, TimeoutError) as error:
+                _log.warning("not_reached", cluster=upstream.cluster, error=str(error) or "no answer yet")
+
+        unknown = [upstream for name, upstream in self._upstreams.items() if name not in self._said]
+        await asyncio.gather(*(ask(upstream) for upstream in unknown))
+        if self._only is not None:
+            return self._said.get(self._only.cluster, "")
+        return several.instructions({name: self._said.get(name) for name in self._upstreams})
+
+    async def _list_tools(self, context: Context, _: types.PaginatedRequestParams) -> Json:
+        listed = await self._listed("tools")
+        if None in listed.by_cluster.values() and self._waiting is None:
+            self._waiting = self._tasks.start(self._until_listed(context, listed), "bridge-tools")
+        if self._only is not None:
+            return {"tools": [tool for tool, _ in listed.union("name")]}
+        return {"tools": [several.tool_of(tool, clusters) for tool, clusters in listed.union("name")]}
+
+    async def _until_listed(self, context: Context, listed: several.Listed) -> None:
+        """Wait until every cluster has listed its tools, and tell the client each time that one more has."""
+        missing = {name for name, tools in listed.by_cluster.items() if tools is None}
+        attempt = 0
+        while missing:
+            await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+            attempt += 1
+            answers = await asyncio.gather(*(self._whole(self._upstreams[name], "tools") for name in missing))
+            back = {name for name, tools in zip(list(missing), answers, strict=True) if isinstance(tools, list)}
+            if back:
+                missing -= back
+                await self._subscriptions.tell_tools_changed(context)
+        self._waiting = None
+
+    async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Json | types.CallToolResult:
+        try:
+            if self._only is not None:
+                return await forward(context, self._only, parameters(context))
+            cluster, arguments = several.without_cluster(params.arguments)
+            upstream = self._upstreams.get(cluster)
+            if upstream is None:
+                return _failed(f"{self._which(cluster)} {params.name} was not called.")
+            return await forward(context, upstream, {**parameters(context), "arguments": arguments})
+        except MCPError as error:
+            if error.code in _FOR_THE_CLIENT:
+                raise
+            return _failed(error.message)
+
+    async def _list_prompts(self, _context: Context, _: types.PaginatedRequestParams) -> Json:
+        union = (await self._listed("prompts")).union("name")
+        if self._only is not None:
+            return {"prompts": [prompt for prompt, _ in union]}
+        return {"prompts": [several.prompt_of(prompt, clusters) for prompt, clusters in union]}
+
+    async def _get_prompt(self, context: Context, params: types.GetPromptRequestParams) -> Json:
+        if self._only is not None:
+            return await forward(context, self._only, parameters(context))
+        cluster, arguments = several.without_cluster(params.arguments)
+        upstream = self._known(cluster)
+        result = await forward(context, upstream, {**parameters(context), "arguments": arguments})
+        return several.about(cluster, result)
+
+    async def _list_resources(self, context: Context, params: types.PaginatedRequestParams) -> Json:
+        if self._only is not None:
+            return await forward(context, self._only, parameters(context))
+        position, cursor = several.position_of(params.cursor)
+        clusters = [*self._upstreams.values()]
+        if position >= len(clusters):
+            return {"resources": []}
+        page = await forward(context, clusters[position], {"cursor": cursor} if cursor else {})
+        resources = [
+            {**one, "uri": several.outer_uri(clusters[position].cluster, one["uri"])} for one in page["resources"]
+        ]
+        following, inner = (position, page["nextCursor"]) if page.get("nextCursor") else (position + 1, "")
+        more = {"nextCursor": several.cursor_of(following, inner)} if following < len(clusters) else {}
+        return {"resources": resources, **more}
+
+    async def _list_templates(self, _context: Context, _: types.PaginatedRequestParams) -> Json:
+        union = (await self._listed("resourceTemplates", "resources/templates/list")).union("uriTemplate")
+        if self._only is not None:
+            return {"resourceTemplates": [template for template, _ in union]}
+        return {"resourceTemplates": [several.template_of(template) for template, _ in union]}
+
+    async def _read_resource(self, context: Context, params: types.ReadResourceRequestParams) -> Json:
+        upstream, uri = self._place(params.uri)
+        try:
+            result = await forward(context, upstream, {**parameters(context), "uri": uri})
+        except MCPError as error:
+            data = {**error.data, "uri": params.uri} if isinstance(error.data, dict) else error.data
+            raise MCPError(code=error.code, message=error.message, data=data) from error
+        return {**result, "contents": [{**content, "uri": params.uri} for content in result["contents"]]}
+
+    async def _complete(self, context: Context, params: types.CompleteRequestParams) -> Json:
+        asked = parameters(context)
+        if self._only is not None:
+            return await forward(context, self._only, asked)
+        if params.argument.name == several.ARGUMENT:
+            return _completed([name for name in self._upstreams if name.startswith(params.argument.value)])
+        cluster, given = several.without_cluster(params.context.arguments if params.context else None)
+        upstream = self._upstreams.get(cluster)
+        if upstream is None:
+            return _completed([])
+        reference = asked["ref"]
+        if "uri" in reference:
+            reference = {**reference, "uri": several.inner_template(reference["uri"])}
+        return await forward(context, upstream, {**asked, "ref": reference, "context": {"arguments": given}})
+
+    async def _listed(self, what: str, method: str = "") -> several.Listed:
+        """Return the whole list of each cluster; raises MCPError where none could be asked."""
+        answers = await asyncio.gather(*(self._whole(upstream, what, method) for upstream in self._upstreams.values()))
+        listed: dict[str, list[Json] | None] = {}
+        for name, answer in zip(self._upstreams, answers, strict=True):
+            if isinstance(answer, MCPError):
+                _log.warning("not_listed", cluster=name, what=what, error=answer.message)
+            listed[name] = None if isinstance(answer, MCPError) else answer
+        failures = [answer for answer in answers if isinstance(answer, MCPError)]
+        if len(failures) == len(answers):
+            raise failures[0]
+        return several.Listed(listed)
+
+    async def _whole(self, upstream: Upstream, what: str, method: str = "") -> list[Json] | MCPError:
+        entries: list[Json] = []
+        cursor: str | None = None
+        try:
+            while True:
+                page = await upstream.request(method or f"{what}/list", {"cursor": cursor} if cursor else {})
+                entries += page[what]
+                cursor = page.get("nextCursor")
+                if not cursor:
+                    return entries
+        except MCPError as error:
+            return error
+
+    def _place(self, uri: str) -> tuple[Upstream, str]:
+        """Return the cluster of a URI and the URI there; raises MCPError where it names none."""
+        if self._only is not None:
+            return self._only, uri
+        cluster, inner = several.inner_uri(uri)
+        return self._known(cluster), inner
+
+    def _known(self, cluster: str) -> Upstream:
+        upstream = self._upstreams.get(cluster)
+        if upstream is None:
+            raise MCPError(code=types.INVALID_PARAMS, message=self._which(cluster))
+        return upstream
+
+    def _which(self, cluster: str) -> str:
+        named = f"There is no cluster {cluster!r}." if cluster else f"`{several.ARGUMENT}` is missing."
+        return f"{named} It is one of: {', '.join(self._upstreams)}."
+
+
+def _failed(text: str) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
+
+
+def _completed(values: Sequence[str]) -> Json:
+    return {"completion": {"values": [*values][:100], "total": len(values), "hasMore": False}}
