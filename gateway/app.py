@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,13 @@ from gateway.access.continuation import Continuation
 from gateway.access.plans import Plans, UsedInMemory
 from gateway.access.sealing import MountedKeys, SealingKeys
 from gateway.access.session import Access
-from gateway.admin import Readiness, admin_listener, create_admin_app
+from gateway.admin import Readiness, Watched, admin_listener, create_admin_app, readings
 from gateway.clusters.pool import Pool
 from gateway.clusters.rates import RateLimits
 from gateway.clusters.registry import ClusterRegistry
 from gateway.clusters.trust import TrustStore
 from gateway.discovery.fetch import Discovery
+from gateway.edge.certificate import ServerCertificate
 from gateway.edge.endpoint import McpEndpoint
 from gateway.edge.managers import Managers
 from gateway.edge.origins import origins_for
@@ -35,7 +36,7 @@ from gateway.protocol.elicitation import LAPSES_AFTER
 from gateway.protocol.server import create_server
 from gateway.settings import Settings, load_settings
 from gateway.telemetry.audit import AuditTrail
-from gateway.telemetry.metrics import Metrics, Reading
+from gateway.telemetry.metrics import Metrics
 from gateway.tools import all_tools
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Gateway:
     metrics: Metrics
     pool: Pool
     endpoint: McpEndpoint
+    certificate: ServerCertificate | None
 
 
 def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES_AFTER) -> Quart:
@@ -69,7 +71,6 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
         settings = load_settings(Path(named) if named else None, {})
     app = Quart("gateway")
     metrics = Metrics()
-    metrics.insecure_clusters(sum(cluster.insecure for cluster in settings.clusters))
     registry = ClusterRegistry(settings.clusters)
     discovery = Discovery(time.monotonic)
     # Identity uses the pool, and the pool tells identity which cluster keys ended.
@@ -107,8 +108,14 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     )
     app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it
     readiness = Readiness()
-    app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint)
-    metrics.watch_state(lambda: _readings(access, sealing_keys))
+    certificate = ServerCertificate(listen.tls) if listen.tls else None
+    if certificate:
+        metrics.watch_state(certificate.readings)
+    app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint, certificate)
+    watched = Watched(
+        access, registry, audit, sealing_keys, managers.owners, listen.tls.certificate if listen.tls else None
+    )
+    metrics.watch_state(lambda: readings(watched))
 
     @app.get("/health")
     async def health() -> tuple[str, int]:
@@ -121,6 +128,8 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
             admin = create_admin_app(readiness, metrics.registry)
             app.extensions["admin_url"] = await stack.enter_async_context(admin_listener(admin, settings.admin))
             stack.enter_context(audit)
+            if certificate:
+                await stack.enter_async_context(certificate.watching())
             await stack.enter_async_context(pool)
             for shared in (windows, used_plans):
                 if shared is not None:
@@ -160,44 +169,3 @@ def _sealing_keys(settings: Settings) -> SealingKeys:
         _log.warning("sealing_keys_not_shared", risk="no replica opens what another sealed: set sealingKeys")
     return SealingKeys()
 
-
-def _readings(access: Access, sealing_keys: SealingKeys) -> Iterator[Reading]:
-    pool, discovery, identity, rates = access.pool, access.discovery, access.identity, access.rates
-    yield Reading(
-        "rate_limits_alone",
-        "1 while the shared store is away and this replica counts calls alone.",
-        float(rates is not None and rates.counts_alone),
-    )
-    yield Reading("sealing_keys", "Keys that open what was sealed.", sealing_keys.count)
-    yield Reading(
-        "sealing_keys_unusable",
-        "1 while the file of sealing keys can't be used and the last good ones are.",
-        float(not sealing_keys.is_current),
-    )
-    clients = pool.state()
-    yield Reading("pool_clients", "Warm cluster clients.", clients.open)
-    yield Reading("pool_leases", "Calls that hold a cluster client.", clients.leases)
-    yield Reading("pool_draining", "Replaced clients that wait for their last call.", clients.draining)
-    yield Reading("pool_created", "Cluster clients made since the start.", clients.created)
-    for state in clients.clusters:
-        labels = (("cluster", state.name),)
-        yield Reading("breaker_open", "1 while calls to a cluster are refused.", state.breaker.word != "closed", labels)
-        yield Reading("breaker_openings", "How often a cluster's breaker opened.", state.breaker.opened, labels)
-        yield Reading("gate_inside", "Requests that a cluster is answering.", state.inside, labels)
-        yield Reading("gate_waiting", "Requests that wait for a place at a cluster.", state.waiting, labels)
-    yield Reading("watches", "Watches that are open.", access.watches.open)
-    verdicts = identity.state()
-    yield Reading("identity_verdicts", "Tokens known to be valid.", verdicts.verdicts)
-    yield Reading("identity_refusals", "Tokens known to be refused.", verdicts.refusals)
-    yield Reading("identity_key_reads", "Key sets read from clusters since the start.", verdicts.key_reads)
-    yield Reading("identity_reviews", "SelfSubjectReviews asked for since the start.", verdicts.reviews)
-    catalogs = discovery.state()
-    yield Reading("discovery_catalogs", "Different catalogs in memory.", catalogs.distinct)
-    for cluster, catalog in catalogs.clusters.items():
-        labels = (("cluster", cluster),)
-        yield Reading("discovery_age_seconds", "Time since a catalog was confirmed.", catalog.age_seconds, labels)
-        yield Reading("discovery_types", "Resource types a cluster serves.", catalog.types, labels)
-        yield Reading("discovery_broken", "Group/versions that can't be read.", catalog.broken, labels)
-    for (cluster, outcome), count in catalogs.fetches.items():
-        counted = (("cluster", cluster), ("outcome", outcome))
-        yield Reading("discovery_fetches", "Discovery fetches since the start.", count, counted)

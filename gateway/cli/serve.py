@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import socket
@@ -10,68 +9,21 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
-import hypercorn.asyncio.run
 import structlog
-from hypercorn import Config
 from hypercorn.asyncio import serve
-from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Event, Updated
 from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
-from gateway.admin import BACKLOG, bind, url_of
+from gateway.admin import bind, url_of
 from gateway.app import Gateway, create_app
-from gateway.edge.options import ListenOptions
+from gateway.cli.connection import CLOSING, ListenerConfig, install
 from gateway.errors import GatewayError
 from gateway.settings import Settings, load_settings
 from gateway.telemetry.logs import configure_logging
 
-_CLOSING: Final = 10.0
-"""Seconds that streams and pools may take to close after the last call."""
-
 _log = structlog.get_logger(__name__)
-
-
-class Connection(TCPServer):
-    """One client's connection, which is closed as soon as the client has gone.
-
-    hypercorn's own waits for the idle time to pass before that, so that whoever connects and leaves, over and over,
-    uses up the process' file descriptors without holding a single connection.
-    """
-
-    async def protocol_send(self, event: Event) -> None:
-        """Take one event of the protocol; what has no client is not idle, but over."""
-        if not (isinstance(event, Updated) and event.idle and self.reader.at_eof()):
-            await super().protocol_send(event)
-
-    async def _read_data(self) -> None:
-        await super()._read_data()
-        await self.idle_task.stop()
-
-
-def listener_config(listen: ListenOptions) -> Config:
-    """Return hypercorn's settings for the endpoint that agents call."""
-    config = Config()
-    config.bind = [f"{f'[{listen.host}]' if ':' in listen.host else listen.host}:{listen.port}"]
-    config.backlog = BACKLOG
-    config.alpn_protocols = ["h2", "http/1.1"]
-    if listen.tls is not None:
-        config.certfile, config.keyfile = str(listen.tls.certificate), str(listen.tls.key)
-    # A token of 16 KiB is the gateway's to refuse, with its own words; both limits are for all headers together.
-    config.h11_max_incomplete_size = config.h2_max_header_list_size = 64 * 1024
-    # Agents keep their connection; proxies in front commonly keep theirs for 60 s and must not be the second to close.
-    config.keep_alive_timeout = 75
-    config.keep_alive_max_requests = sys.maxsize
-    config.include_server_header = False
-    config.accesslog = None
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.ssl_handshake_timeout = 10
-    config.graceful_timeout = listen.drain_seconds
-    # The process ends itself before that; hypercorn's own limit would be told as a failure.
-    config.shutdown_timeout = listen.drain_seconds + 2 * _CLOSING
-    return config
 
 
 def run(file: Path | None, overrides: Mapping[str, Any]) -> None:
@@ -127,8 +79,9 @@ async def serve_app(
         end.set()
         _log.info("draining", signal=number.name, seconds=settings.listen.drain_seconds)
         # hypercorn's own limits end this earlier, but for a loop whose closed server waits for its last connection.
-        loop.call_later(settings.listen.drain_seconds + _CLOSING, _end_now)
+        loop.call_later(delay + settings.listen.drain_seconds + CLOSING, _end_now)
 
+    delay = settings.listen.drain_delay_seconds
     url = f"{url_of(sock, scheme='https' if settings.listen.tls else 'http')}/mcp"
 
     async def until_told() -> None:
@@ -146,14 +99,17 @@ async def serve_app(
         except GatewayError as error:
             # Raised from here it would come out in the groups of hypercorn's tasks.
             failures.append(error)
+        # Whoever asks /readyz or watches the endpoints of a service needs this long to send nobody here any more.
+        await config.send_clients_elsewhere()
+        await asyncio.sleep(delay if gateway.readiness.draining else 0)
         # Clients hold these open for whatever may come; waiting for them would use up the time that calls may take.
         await gateway.endpoint.close_streams()
 
-    config = listener_config(settings.listen)
+    config = ListenerConfig(settings.listen, gateway.certificate.context if gateway.certificate else None)
     config.bind = [f"fd://{sock.detach()}"]  # which hypercorn closes
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]  # there is no other way to have it used
+    install()
     try:
         await serve(app, config, shutdown_trigger=until_told)
     except LifespanFailureError as error:

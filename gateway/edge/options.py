@@ -45,7 +45,8 @@ class ListenOptions(Options):
     `allowed_hosts` are values of the Host header, `host` or `host:port`, with `:*` for any port; `allowed_origins` are
     web origins (RFC 6454) such as `https://console.example`. `trusted_proxies` are the networks whose forwarding
     headers are believed. After `failed_authentications_per_minute` refused tokens a source has to wait; 0 is no limit.
-    `drain_seconds` is how long calls in flight may take once the process was asked to end.
+    `drain_seconds` is how long calls in flight may take once the process was asked to end; `drain_delay_seconds` is how
+    long before that it still takes new ones, while /readyz says that it drains.
     """
 
     host: Host = "127.0.0.1"
@@ -56,4 +57,5 @@ class ListenOptions(Options):
     allowed_origins: tuple[Origin, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     failed_authentications_per_minute: int = Field(default=60, ge=0, le=1_000_000)
+    drain_delay_seconds: float = Field(default=0, ge=0, le=600)
     drain_seconds: float = Field(default=30, ge=0, le=3600)

@@ -10,7 +10,8 @@ import pytest
 from hypercorn.asyncio import serve
 
 from gateway.admin import bind
-from gateway.cli.serve import listener_config
+from gateway.cli.connection import ListenerConfig, install
+from gateway.edge.certificate import ServerCertificate
 from gateway.edge.options import ListenOptions, TlsOptions
 from tests.cluster.pki import new_authority
 
@@ -36,7 +37,8 @@ async def listening(listen: ListenOptions) -> AsyncIterator[int]:
     """Serve the echo as the gateway is served, on a free port."""
     sock = bind(listen.host, 0, otherwise="")
     port: int = sock.getsockname()[1]
-    config = listener_config(listen)
+    config = ListenerConfig(listen, ServerCertificate(listen.tls).context if listen.tls else None)
+    install()
     config.bind = [f"fd://{sock.detach()}"]
     opened, end = asyncio.Event(), asyncio.Event()
 
@@ -71,7 +73,7 @@ async def test_a_long_token_reaches_the_gateway() -> None:
     assert body == "20007"
     assert "\r\nserver:" not in head
     # A network may deliver it in pieces, and then hypercorn's own limit counts.
-    assert listener_config(ListenOptions()).h11_max_incomplete_size >= 64 * 1024
+    assert ListenerConfig(ListenOptions()).h11_max_incomplete_size >= 64 * 1024
 
 
 async def test_headers_without_end_are_refused() -> None:
@@ -93,7 +95,7 @@ async def test_a_connection_is_kept() -> None:
             assert "connection: close" not in head
         writer.close()
         await writer.wait_closed()
-    assert listener_config(ListenOptions()).keep_alive_timeout == 75
+    assert ListenerConfig(ListenOptions()).keep_alive_timeout == 75
 
 
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
@@ -120,7 +122,7 @@ async def test_tls_with_either_http(tmp_path: Path, protocol: str) -> None:
 )
 def test_configuration_stands_alone(host: str, bound: str) -> None:
     """The configuration also names address, port and limits for a server that opens the port itself."""
-    config = listener_config(ListenOptions(host=host, drain_seconds=12))
+    config = ListenerConfig(ListenOptions(host=host, drain_seconds=12))
     assert config.bind == [bound]
     assert config.graceful_timeout == 12
     assert config.backlog == 1024

@@ -16,14 +16,14 @@ from mcp.server.lowlevel import Server
 
 from gateway.access.sealing import SealingKeys
 from gateway.access.session import ClusterSession
-from gateway.cli.serve import listener_config
+from gateway.cli.connection import ListenerConfig
 from gateway.clusters.registry import ClusterRegistry
 from gateway.edge.endpoint import McpEndpoint
 from gateway.edge.managers import Managers
 from gateway.edge.options import ListenOptions
 from gateway.edge.origins import origins_for
-from gateway.edge.sources import Sources
 from gateway.edge.responses import Receive, Scope, Send
+from gateway.edge.sources import Sources
 from gateway.protocol.calls import Calls
 from gateway.protocol.server import create_server
 from gateway.tools.tool import Arguments, Tool
@@ -75,7 +75,7 @@ async def serving(bench: Workbench, *tools: Tool[Any], lapses_after: float = 10)
     )
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    config = listener_config(ListenOptions(drain_seconds=1))
+    config = ListenerConfig(ListenOptions(drain_seconds=1))
     config.bind = [f"fd://{listening.detach()}"]
     config.errorlog = logging.getLogger("hypercorn.error")
     stop = asyncio.Event()
