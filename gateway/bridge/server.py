@@ -26,6 +26,8 @@ GREETING_SECONDS: Final = 5.0
 """Seconds that a client waits, at its first contact, for what the clusters say of themselves."""
 _PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between attempts to list the tools of a cluster that could not be asked; the last one repeats."""
+_MOST_COMPLETIONS: Final = 100
+"""Values of one completion (specification, "Completion Results")."""
 _GREETINGS: Final = frozenset({"initialize", "server/discover"})
 _FOR_THE_CLIENT: Final = frozenset({types.INVALID_PARAMS, types.METHOD_NOT_FOUND})
 """Errors that are about the request itself; all others are told to the agent."""
@@ -91,13 +93,13 @@ class Bridge:
             return self._said.get(self._only.cluster, "")
         return several.instructions({name: self._said.get(name) for name in self._upstreams})
 
-    async def _list_tools(self, context: Context, _: types.PaginatedRequestParams) -> Json:
+    async def _list_tools(self, context: Context, _: types.PaginatedRequestParams) -> types.ListToolsResult:
         listed = await self._listed("tools")
         if None in listed.by_cluster.values() and self._waiting is None:
             self._waiting = self._tasks.start(self._until_listed(context, listed), "bridge-tools")
-        if self._only is not None:
-            return {"tools": [tool for tool, _ in listed.union("name")]}
-        return {"tools": [several.tool_of(tool, clusters) for tool, clusters in listed.union("name")]}
+        union = listed.union("name")
+        tools = [tool if self._only else several.tool_of(tool, clusters) for tool, clusters in union]
+        return types.ListToolsResult.model_validate({"tools": tools})
 
     async def _until_listed(self, context: Context, listed: several.Listed) -> None:
         """Wait until every cluster has listed its tools, and tell the client each time that one more has."""
@@ -127,11 +129,10 @@ class Bridge:
                 raise
             return _failed(error.message)
 
-    async def _list_prompts(self, _context: Context, _: types.PaginatedRequestParams) -> Json:
+    async def _list_prompts(self, _context: Context, _: types.PaginatedRequestParams) -> types.ListPromptsResult:
         union = (await self._listed("prompts")).union("name")
-        if self._only is not None:
-            return {"prompts": [prompt for prompt, _ in union]}
-        return {"prompts": [several.prompt_of(prompt, clusters) for prompt, clusters in union]}
+        prompts = [prompt if self._only else several.prompt_of(prompt, clusters) for prompt, clusters in union]
+        return types.ListPromptsResult.model_validate({"prompts": prompts})
 
     async def _get_prompt(self, context: Context, params: types.GetPromptRequestParams) -> Json:
         if self._only is not None:
@@ -147,20 +148,20 @@ class Bridge:
         position, cursor = several.position_of(params.cursor)
         clusters = [*self._upstreams.values()]
         if position >= len(clusters):
-            return {"resources": []}
+            raise MCPError(code=types.INVALID_PARAMS, message="This cursor is of no listing here.")
         page = await forward(context, clusters[position], {"cursor": cursor} if cursor else {})
-        resources = [
-            {**one, "uri": several.outer_uri(clusters[position].cluster, one["uri"])} for one in page["resources"]
-        ]
+        name = clusters[position].cluster
+        page["resources"] = [{**one, "uri": several.outer_uri(name, one["uri"])} for one in page["resources"]]
         following, inner = (position, page["nextCursor"]) if page.get("nextCursor") else (position + 1, "")
-        more = {"nextCursor": several.cursor_of(following, inner)} if following < len(clusters) else {}
-        return {"resources": resources, **more}
+        page["nextCursor"] = several.cursor_of(following, inner) if following < len(clusters) else None
+        return page
 
-    async def _list_templates(self, _context: Context, _: types.PaginatedRequestParams) -> Json:
+    async def _list_templates(
+        self, _context: Context, _: types.PaginatedRequestParams
+    ) -> types.ListResourceTemplatesResult:
         union = (await self._listed("resourceTemplates", "resources/templates/list")).union("uriTemplate")
-        if self._only is not None:
-            return {"resourceTemplates": [template for template, _ in union]}
-        return {"resourceTemplates": [several.template_of(template) for template, _ in union]}
+        templates = [template if self._only else several.template_of(template) for template, _ in union]
+        return types.ListResourceTemplatesResult.model_validate({"resourceTemplates": templates})
 
     async def _read_resource(self, context: Context, params: types.ReadResourceRequestParams) -> Json:
         upstream, uri = self._place(params.uri)
@@ -171,7 +172,7 @@ class Bridge:
             raise MCPError(code=error.code, message=error.message, data=data) from error
         return {**result, "contents": [{**content, "uri": params.uri} for content in result["contents"]]}
 
-    async def _complete(self, context: Context, params: types.CompleteRequestParams) -> Json:
+    async def _complete(self, context: Context, params: types.CompleteRequestParams) -> Json | types.CompleteResult:
         asked = parameters(context)
         if self._only is not None:
             return await forward(context, self._only, asked)
@@ -234,5 +235,5 @@ def _failed(text: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
 
 
-def _completed(values: Sequence[str]) -> Json:
-    return {"completion": {"values": [*values][:100], "total": len(values), "hasMore": False}}
+def _completed(values: Sequence[str]) -> types.CompleteResult:
+    return types.CompleteResult(completion=types.Completion(values=[*values][:_MOST_COMPLETIONS], total=len(values)))
