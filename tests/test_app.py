@@ -110,8 +110,8 @@ async def test_metrics_are_on_the_admin_listener_alone(cluster: EmbeddedCluster)
         "kube_mcp_gateway_pool_clients 1.0",
         "kube_mcp_gateway_pool_leases 0.0",
         "kube_mcp_gateway_identity_verdicts 1.0",
-        "kube_mcp_gateway_identity_key_reads 1.0",
-        'kube_mcp_gateway_discovery_fetches{cluster="east",outcome="read"} 1.0',
+        "kube_mcp_gateway_identity_key_reads_total 1.0",
+        'kube_mcp_gateway_discovery_fetches_total{cluster="east",outcome="read"} 1.0',
         "kube_mcp_gateway_insecure_clusters 0.0",
     ):
         assert sample in scraped

@@ -7,11 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway import __version__
 from gateway.access.questions import Answers
+from gateway.access.spent import Spent
 from gateway.access.watches import Watches
 from gateway.clusters.options import ClusterOptions
 from gateway.clusters.pool import Lease, Pool
-from gateway.clusters.rates import Rate, RateLimits
+from gateway.clusters.rates import Rate, RateLimited, RateLimits
 from gateway.discovery.catalog import Catalog
 from gateway.discovery.fetch import Discovery
 from gateway.errors import ClusterUnavailable, GatewayError
@@ -28,12 +30,15 @@ from gateway.kube.watch import Events, opened
 from gateway.policy.rules import check
 from gateway.telemetry.audit import UNSENT, Auditor, AuditRecord
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.recent import Recent
 
 MAX_ANSWER: Final = 8 * 1024 * 1024
 """Bytes of an API server's answer at which reading stops."""
 
 WATCHING: Final = 200
 """The HTTP status with which a watch is open, whatever comes later."""
+
+PRODUCT: Final = "kube-mcp-gateway"
 
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Tells the client how far a call has come: done, total or None, and a sentence."""
@@ -47,6 +52,7 @@ class Caller:
     token: BearerToken
     cluster: ClusterOptions
     request_id: str
+    spent: Spent = field(default_factory=Spent)
 
 
 async def _silent(_done: float, _total: float | None, _message: str) -> None:
@@ -64,6 +70,7 @@ class Access:
     audit: Auditor
     rates: RateLimits | None = None
     watches: Watches = field(default_factory=Watches)
+    recent: Recent = field(default_factory=Recent)
 
     async def admit(self, caller: Caller, rate: Rate) -> None:
         """Count one call of a tool, or one reading of an MCP resource.
@@ -71,8 +78,22 @@ class Access:
         Raises:
             RateLimited: The caller has used up what it may call in a minute.
         """
-        if self.rates is not None:
-            await self.rates.take(rate, caller.cluster, (caller.principal.issuer, caller.principal.subject))
+        if self.rates is None:
+            return
+        principal, cluster = caller.principal, caller.cluster
+        try:
+            await self.rates.take(rate, cluster, (principal.issuer, principal.subject))
+        except RateLimited:
+            self.metrics.rate_limited(cluster.name, rate)
+            self.recent.limited(principal.issuer, principal.subject, cluster.name, rate)
+            raise
+
+    def ended(self, caller: Caller, tool: str, outcome: str, started: float) -> None:
+        """Count one call that began at this reading of `time.perf_counter`; a person's time to answer is left out."""
+        spent, principal, cluster = caller.spent, caller.principal, caller.cluster.name
+        seconds = time.perf_counter() - started - spent.asking
+        self.metrics.tool_call(tool, cluster, outcome, seconds, seconds - spent.api, caller.request_id)
+        self.recent.call(caller.request_id, principal.issuer, principal.subject, cluster, tool, outcome, seconds)
 
     @asynccontextmanager
     async def session(
@@ -89,10 +110,15 @@ class Access:
 
 @dataclass(slots=True)
 class _Outgoing:
-    """One request, and what is to be recorded of it; `target` is there once the policy let it pass."""
+    """One request, and what is to be recorded of it; `target` is there once the policy let it pass.
+
+    `began` is when it was sent, None before; `is_stream` tells what may last for minutes.
+    """
 
     attributes: Attributes
     target: str = ""
+    began: float | None = None
+    is_stream: bool = False
     dry_run: bool = False
     decision: str = "internal"
     status: int = UNSENT
@@ -120,7 +146,7 @@ class ClusterSession:
     `confirmation` is whose word the tool got for what it does from now on; records show it.
     """
 
-    __slots__ = ("_access", "_answers", "_caller", "_lease", "_tool", "confirmation", "report")
+    __slots__ = ("_access", "_answers", "_caller", "_headers", "_lease", "_tool", "confirmation", "report")
 
     def __init__(  # noqa: PLR0917  # only `Access.session` calls it
         self, access: Access, caller: Caller, lease: Lease, tool: str, answers: Answers, report: Report
@@ -133,6 +159,8 @@ class ClusterSession:
         self._answers = answers
         self.confirmation = ""
         self.report = report
+        # By which the cluster's own audit log tells what an agent did from what the person did with the same rights.
+        self._headers = {"User-Agent": f"{PRODUCT}/{__version__} (tool={tool}; request={caller.request_id})"}
 
     @property
     def cluster(self) -> ClusterOptions:
@@ -194,6 +222,7 @@ class ClusterSession:
                         max_bytes=max_bytes,
                         body=request.body,
                         content_type=request.content_type,
+                        headers=self._sending(outgoing),
                     )
             outgoing.answered(answer)
         return answer
@@ -209,13 +238,13 @@ class ClusterSession:
             self._let_out(request, kind, outgoing)
         except GatewayError as error:
             outgoing.decision = error.outcome
-            self._record(outgoing, 0.0)
+            self._record(outgoing)
             raise
 
     def declined(self) -> None:
         """Record that a person was asked and did not say yes: what was tried before stands in the records before."""
         self.confirmation = "person"
-        self._record(_Outgoing(_NOTHING, decision="declined"), 0.0)
+        self._record(_Outgoing(_NOTHING, decision="declined"))
 
     async def exec(self, request: Request, kind: ResourceType, limits: ExecLimits) -> Ran:
         """Run one command in a container, if the policy lets it out. It is never sent twice.
@@ -227,12 +256,15 @@ class ClusterSession:
             GatewayError: See `request`; the command was not started.
         """
         async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
+            outgoing.is_stream = True
             try:
                 self._lease.breaker.check()
                 async with self._lease.gate.entered():
                     with self._lease.breaker.passage():
                         command = await stack.enter_async_context(
-                            started(self._lease.server, outgoing.target, self._caller.token)
+                            started(
+                                self._lease.server, outgoing.target, self._caller.token, self._sending(outgoing)
+                            )
                         )
             except ApiError as error:
                 outgoing.status = error.status
@@ -263,13 +295,21 @@ class ClusterSession:
             GatewayError: See `request`.
         """
         async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
+            outgoing.is_stream = True
             stack.enter_context(self._access.watches.place(self.principal))
             try:
                 self._lease.breaker.check()
                 async with self._lease.gate.entered():
                     with self._lease.breaker.passage():
+                        headers = self._sending(outgoing)
                         watch = await stack.enter_async_context(
-                            opened(self._lease.server, outgoing.target, self._caller.token, accept=request.accept)
+                            opened(
+                                self._lease.server,
+                                outgoing.target,
+                                self._caller.token,
+                                accept=request.accept,
+                                headers=headers,
+                            )
                         )
             except ApiError as error:
                 outgoing.status = error.status
@@ -281,7 +321,6 @@ class ClusterSession:
     async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator[_Outgoing]:
         """Let the policy judge what goes out, and record what came of it, whatever that was."""
         outgoing = _Outgoing(request.attributes, dry_run=DRY_RUN in request.query)
-        started = time.perf_counter()
         try:
             self._let_out(request, kind, outgoing)
             yield outgoing
@@ -298,7 +337,12 @@ class ClusterSession:
             outgoing.decision = "cancelled"
             raise
         finally:
-            self._record(outgoing, time.perf_counter() - started)
+            self._record(outgoing)
+
+    def _sending(self, outgoing: _Outgoing) -> dict[str, str]:
+        """Note that it goes out now, and return what it says of itself."""
+        outgoing.began = self._caller.spent.begin()
+        return self._headers
 
     def _let_out(self, request: Request, kind: ResourceType, outgoing: _Outgoing) -> None:
         """Read the final path the way the API server does, and let the policy judge that."""
@@ -310,10 +354,12 @@ class ClusterSession:
         check(self.cluster.policy, attributes, namespaced=kind.namespaced)
         outgoing.target = request.target(path)
 
-    def _record(self, outgoing: _Outgoing, seconds: float) -> None:
+    def _record(self, outgoing: _Outgoing) -> None:
+        seconds = 0.0 if outgoing.began is None else self._caller.spent.end() - outgoing.began
         cluster, principal, attributes = self.cluster.name, self._caller.principal, outgoing.attributes
         decision = "allow" if outgoing.status else outgoing.decision
-        self._access.metrics.api_request(cluster, attributes.verb, str(outgoing.status or decision), seconds)
+        timed = None if outgoing.began is None or outgoing.is_stream else seconds
+        self._access.metrics.api_request(cluster, attributes.verb, outgoing.status or decision, timed)
         self._access.audit(
             AuditRecord(
                 request_id=self._caller.request_id,

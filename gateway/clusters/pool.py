@@ -194,6 +194,10 @@ class Pool:
         """
         return _key(cluster, self._bundle(cluster))
 
+    def certificate_ends(self, cluster: ClusterOptions) -> float | None:
+        """Return when the certificate that the API server last showed ends, as Unix time; None where none was seen."""
+        return self._trust.certificate_ends(cluster)
+
     def expire(self) -> None:
         """End the clients that nobody has used for so long; the pool's own task does this once a minute."""
         now = self._clock()

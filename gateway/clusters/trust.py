@@ -7,6 +7,7 @@ from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import structlog
@@ -62,6 +63,7 @@ class TrustStore:
         self._seen: dict[Path, _Seen] = {}
         self._fixed: dict[str, Bundle] = {}
         self._contexts: WeakValueDictionary[str, ssl.SSLContext] = WeakValueDictionary()
+        self._ends: dict[tuple[str, str], float] = {}
 
     def bundle(self, cluster: ClusterOptions) -> Bundle:
         """Return the bundle as it is now; a file is looked at once a second and read again when it changed.
@@ -97,8 +99,33 @@ class TrustStore:
                 context.verify_mode = ssl.CERT_NONE
             # Many clusters' own CAs lack the key usage extensions that Python 3.13 asks for by default.
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            context.sslobject_class = _noting(bundle.digest, self._ends)
             self._contexts[bundle.digest] = context
         return context
+
+    def certificate_ends(self, cluster: ClusterOptions) -> float | None:
+        """Return when the certificate that was last shown under the cluster's trust and name ends, as Unix time."""
+        name = cluster.tls_server_name or urlsplit(cluster.address or cluster.server).hostname or ""
+        try:
+            return self._ends.get((self.bundle(cluster).digest, name))
+        except ValueError:
+            return None
+
+
+def _noting(digest: str, ends: dict[tuple[str, str], float]) -> type[ssl.SSLObject]:
+    """Return a TLS connection's class that notes, once its handshake is done, when the other side's certificate ends.
+
+    aiohttp lets go of the connection of a short answer before anybody could ask it.
+    """
+
+    class Noting(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            certificate = self.getpeercert() or {}
+            if isinstance(end := certificate.get("notAfter"), str):
+                ends[digest, self.server_hostname or ""] = ssl.cert_time_to_seconds(end)
+
+    return Noting
 
 
 def _look(seen: _Seen, path: Path, name: str) -> None:

@@ -4,6 +4,7 @@ A session is a convenience and never a requirement: what names none, or one that
 restart, another replica), is served without.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -52,6 +53,13 @@ class SessionManager(StreamableHTTPSessionManager):
         if now > scope.deadline - IDLE_SECONDS / 2:
             scope.deadline = now + IDLE_SECONDS
         return not scope.cancel_called
+
+    def owners(self) -> Counter[tuple[str, str, str]]:
+        """Count the open sessions by their owner: cluster URL, issuer, subject."""
+        return Counter(
+            (owner["client_id"], owner["issuer"] or "", owner["subject"] or "")
+            for owner in self._session_owners.values()
+        )
 
     def has_room_for(self, user: AuthenticatedUser) -> bool:
         """Whether this caller may open another session: one caller's must not use up what is there for all."""
@@ -147,6 +155,10 @@ class Managers:
             for manager in (self.asking, self.plain, self.single, self.single_stream):
                 await stack.enter_async_context(manager.run())
             yield
+
+    def owners(self) -> Counter[tuple[str, str, str]]:
+        """Count the open sessions by their owner: cluster URL, issuer, subject."""
+        return self.asking.owners() + self.plain.owners()
 
     def holding(self, session_id: str) -> SessionManager | None:
         """Return the manager that knows this session."""

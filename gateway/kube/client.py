@@ -171,7 +171,7 @@ class ApiServer:
 
     @asynccontextmanager
     async def streamed(
-        self, target: str, token: BearerToken, *, accept: str, idle: float
+        self, target: str, token: BearerToken, *, accept: str, idle: float, headers: dict[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Open an answer that comes bit by bit, whatever its status, for as long as it may take; leaving ends it.
 
@@ -184,11 +184,13 @@ class ApiServer:
         if self._streams is None:
             timeout = aiohttp.ClientTimeout(total=None, connect=self.timeouts.connect, sock_read=idle)
             self._streams = self._new_session(0, timeout)
-        headers = {"Authorization": f"Bearer {token.value}", "Accept": accept}
+        sent_headers = {**(headers or {}), "Authorization": f"Bearer {token.value}", "Accept": accept}
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self.timeouts.first_byte):
-                    response = await stack.enter_async_context(self._opened(self._streams, "GET", target, headers))
+                    response = await stack.enter_async_context(
+                        self._opened(self._streams, "GET", target, sent_headers)
+                    )
             except TimeoutError as error:
                 raise unreachable(error) from None
             yield response

@@ -135,7 +135,9 @@ class _Kept:
 
 
 @asynccontextmanager
-async def started(server: ApiServer, target: str, token: BearerToken) -> AsyncIterator["Command"]:
+async def started(
+    server: ApiServer, target: str, token: BearerToken, headers: dict[str, str] | None = None
+) -> AsyncIterator["Command"]:
     """Have a command started, by the escaped path and query of its exec; leaving this closes its connection.
 
     Raises:
@@ -154,7 +156,7 @@ async def started(server: ApiServer, target: str, token: BearerToken) -> AsyncIt
         try:
             socket = await session.ws_connect(
                 URL(server.address.url + target, encoded=True),
-                headers={"Authorization": f"Bearer {token.value}"},
+                headers={**(headers or {}), "Authorization": f"Bearer {token.value}"},
                 protocols=PROTOCOLS,
                 timeout=aiohttp.ClientWSTimeout(ws_close=_LAST_BYTES),
                 server_hostname=server.address.tls_server_name or None,

@@ -73,7 +73,13 @@ class Watch:
 
 @asynccontextmanager
 async def opened(
-    server: ApiServer, target: str, token: BearerToken, *, accept: str, idle: float = IDLE
+    server: ApiServer,
+    target: str,
+    token: BearerToken,
+    *,
+    accept: str,
+    idle: float = IDLE,
+    headers: dict[str, str] | None = None,
 ) -> AsyncIterator[Watch]:
     """Open one watch, by its escaped path and query; it is taken for dead after `idle` seconds without a byte.
 
@@ -82,12 +88,12 @@ async def opened(
         Unreachable: There was no answer; or, inside, the connection broke.
         TooLarge: Inside, at an event over 4 MiB.
     """
-    async with server.streamed(target, token, accept=accept, idle=idle) as response:
-        headers = {name.lower(): value for name, value in response.headers.items()}
+    async with server.streamed(target, token, accept=accept, idle=idle, headers=headers) as response:
+        answered = {name.lower(): value for name, value in response.headers.items()}
         if response.status != 200:  # noqa: PLR2004  # RFC 9110, section 15.3.1
-            raise error_from(response.status, headers, await read_body(response, _REFUSAL))
+            raise error_from(response.status, answered, await read_body(response, _REFUSAL))
         async with aclosing(_events(response)) as events:
-            yield Watch(events, headers.get("audit-id", ""))
+            yield Watch(events, answered.get("audit-id", ""))
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[Event, None]:

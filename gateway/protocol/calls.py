@@ -119,8 +119,7 @@ class Calls:
         try:
             told = await self._told(caller, tool, self._asking(context, tool, params, answers))
         except AnswerNeeded as needed:
-            seconds = time.perf_counter() - started
-            self._access.metrics.tool_call(tool.name, caller.cluster.name, "asked", seconds)
+            self._access.ended(caller, tool.name, "asked", started)
             return input_required(needed.question, answers)
         return types.CallToolResult(content=[types.TextContent(text=told.text)], is_error=told.failed)
 
@@ -159,8 +158,7 @@ class Calls:
             return Told(text, failed=True)
         finally:
             if outcome is not None:
-                seconds = time.perf_counter() - started
-                self._access.metrics.tool_call(tool.name, caller.cluster.name, outcome, seconds)
+                self._access.ended(caller, tool.name, outcome, started)
 
     async def _once(self, caller: Caller, tool: Tool[Any], call: DirectCall) -> str:
         await self._access.admit(caller, tool.rate)
@@ -196,7 +194,11 @@ class Calls:
                 if is_modern(context):
                     raise
                 asked = None
-                word = await ask_now(context, needed.question, self._lapses_after)
+                asking = time.perf_counter()
+                try:
+                    word = await ask_now(context, needed.question, self._lapses_after)
+                finally:
+                    caller_of(context).spent.asking += time.perf_counter() - asking
                 answers = Answers({**answers.given, needed.question.key: word}, answers.can_ask)
         raise BadArgument("Too many questions came up. Call again with resource, name and namespace spelled out.")
 

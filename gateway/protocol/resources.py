@@ -122,7 +122,7 @@ class Resources:
             outcome = "internal"
             raise internal(caller, what) from error
         finally:
-            self._access.metrics.tool_call(what, caller.cluster.name, outcome, time.perf_counter() - started)
+            self._access.ended(caller, what, outcome, started)
 
 
 def refusal(error: GatewayError, uri: str = "") -> MCPError:

@@ -1,116 +1,106 @@
-"""Boundary to Prometheus: what is counted and timed, under which names and labels."""
+"""Boundary to Prometheus: what is counted and timed as it happens, and what is read when it is scraped."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from http import HTTPStatus
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+from gateway.telemetry.catalogue import BY_NAME, PREFIX
+from gateway.telemetry.series import Counts, Timings
 
-M = TypeVar("M", bound=MetricWrapperBase)
+_STATUSES: Final = {status.value: str(status.value) for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One number read from the process' state when it is scraped; `name` without prefix, labels as pairs."""
+    """One number read from the process' state when it is scraped; `name` and labels as the catalogue has them."""
 
     name: str
-    documentation: str
     value: float
-    labels: tuple[tuple[str, str], ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 class Metrics:
-    """The process' metrics, in a registry of their own. Label values come from settings or fixed sets only."""
+    """The process' metrics, in a registry of their own; the event loop's thread counts. The catalogue has their names.
+
+    Label values come from settings or fixed sets only.
+    """
 
     def __init__(self) -> None:
         """Register everything at zero."""
         self.registry = CollectorRegistry(auto_describe=True)
-        self._labelled: dict[tuple[MetricWrapperBase, tuple[str, ...]], MetricWrapperBase] = {}
-        self._calls = Counter(
-            "kube_mcp_gateway_tool_calls",
-            "Tool calls by tool, cluster and outcome (ok, or what went wrong).",
-            ["tool", "cluster", "outcome"],
-            registry=self.registry,
+        self._calls = Counts("tool_calls")
+        self._call_seconds = Timings("tool_call_seconds")
+        self._own_seconds = Timings("own_seconds")
+        self._api_requests = Counts("api_requests")
+        self._api_seconds = Timings("api_request_seconds")
+        self._authentication_failures = Counts("authentication_failures")
+        self._rate_limited = Counts("rate_limited")
+        counted = (
+            self._calls,
+            self._call_seconds,
+            self._own_seconds,
+            self._api_requests,
+            self._api_seconds,
+            self._authentication_failures,
+            self._rate_limited,
         )
-        self._call_seconds = Histogram(
-            "kube_mcp_gateway_tool_call_seconds",
-            "Time of a tool call inside the gateway, the API server's included.",
-            ["tool", "cluster"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self._api_requests = Counter(
-            "kube_mcp_gateway_api_requests",
-            "Requests of callers to API servers by cluster, verb and HTTP status (or refused, unreachable).",
-            ["cluster", "verb", "status"],
-            registry=self.registry,
-        )
-        self._api_seconds = Histogram(
-            "kube_mcp_gateway_api_request_seconds",
-            "Time until an API server's answer was read.",
-            ["cluster"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self._authentication_failures = Counter(
-            "kube_mcp_gateway_authentication_failures",
-            "Requests refused before MCP saw them, by reason.",
-            ["reason"],
-            registry=self.registry,
-        )
-        self._insecure = Gauge(
-            "kube_mcp_gateway_insecure_clusters",
-            "Listed clusters whose certificate is not verified. Anything but 0 is a risk.",
-            registry=self.registry,
-        )
+        self.registry.register(_Collector(lambda: (each.family() for each in counted)))
+        ProcessCollector(registry=self.registry)
 
-    def tool_call(self, tool: str, cluster: str, outcome: str, seconds: float) -> None:
-        """Count one tool call and its time in seconds."""
-        self._of(self._calls, tool, cluster, outcome).inc()
-        self._of(self._call_seconds, tool, cluster).observe(seconds)
+    def tool_call(  # noqa: PLR0917  # called at each call; names would cost more than they say
+        self, tool: str, cluster: str, outcome: str, seconds: float, own_seconds: float, request_id: str
+    ) -> None:
+        """Count one tool call, its time and the gateway's own share of that, in seconds."""
+        self._calls.add(tool, cluster, outcome)
+        self._call_seconds.of(tool, cluster).observe(seconds, request_id)
+        self._own_seconds.of(tool).observe(own_seconds)
 
-    def api_request(self, cluster: str, verb: str, status: str, seconds: float) -> None:
-        """Count one request to an API server, also one that the policy refused, and its time in seconds."""
-        self._of(self._api_requests, cluster, verb, status).inc()
-        self._of(self._api_seconds, cluster).observe(seconds)
+    def api_request(self, cluster: str, verb: str, status: int | str, seconds: float | None) -> None:
+        """Count one request to an API server by its HTTP status, or by the word for what kept it from having one.
 
-    def _of(self, metric: M, *labels: str) -> M:
-        """Return the metric with these labels; kept here, because the library takes a lock to find it."""
-        key = (metric, labels)
-        if (found := self._labelled.get(key)) is None:
-            found = self._labelled[key] = metric.labels(*labels)
-        return found  # type: ignore[return-value]  # what `labels` returns is of its own kind
+        `seconds` is None where nothing was sent.
+        """
+        if not isinstance(status, str):
+            # Whatever is at the other end must not make up labels.
+            status = _STATUSES.get(status) or "other"
+        self._api_requests.add(cluster, verb, status)
+        if seconds is not None:
+            self._api_seconds.of(cluster).observe(seconds)
 
     def authentication_failure(self, reason: str) -> None:
         """Count one request without an acceptable token."""
-        self._authentication_failures.labels(reason).inc()
+        self._authentication_failures.add(reason)
 
-    def insecure_clusters(self, count: int) -> None:
-        """Say how many listed clusters are not verified."""
-        self._insecure.set(count)
+    def rate_limited(self, cluster: str, rate: str) -> None:
+        """Count one call that was one too many."""
+        self._rate_limited.add(cluster, rate)
 
     def watch_state(self, readings: Callable[[], Iterable[Reading]]) -> None:
         """Read these numbers from the process' state at each scrape."""
-        self.registry.register(_StateCollector(readings))
+        self.registry.register(_Collector(lambda: _read(readings())))
 
 
-class _StateCollector(Collector):
-    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
-        self._readings = readings
+class _Collector(Collector):
+    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
+        self._collect = collect
 
-    def collect(self) -> Iterable[Metric]:
-        families: dict[str, GaugeMetricFamily] = {}
-        for reading in self._readings():
-            family = families.get(reading.name)
-            if family is None:
-                names = [name for name, _ in reading.labels]
-                family = families[reading.name] = GaugeMetricFamily(
-                    f"kube_mcp_gateway_{reading.name}", reading.documentation, labels=names
-                )
-            family.add_metric([value for _, value in reading.labels], reading.value)
-        return families.values()
+    def collect(self) -> Iterator[Metric]:
+        return self._collect()
+
+
+def _read(readings: Iterable[Reading]) -> Iterator[Metric]:
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+    for reading in readings:
+        if (family := families.get(reading.name)) is None:
+            described = BY_NAME[reading.name]
+            made = CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily
+            family = families[reading.name] = made(
+                PREFIX + described.name, described.documentation, labels=described.labels
+            )
+        family.add_metric(reading.labels, reading.value)
+    return iter(families.values())

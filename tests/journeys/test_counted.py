@@ -50,5 +50,5 @@ async def test_fifty_first_calls_cause_one_discovery(real_cluster: RealCluster, 
                 await call(client, "resource_list", resource="namespaces")
 
         await asyncio.gather(*(first_call() for _ in range(50)))
-        assert gateway.metric("kube_mcp_gateway_discovery_fetches", outcome="read") == 1
-        assert gateway.metric("kube_mcp_gateway_identity_key_reads") == 1
+        assert gateway.metric("kube_mcp_gateway_discovery_fetches_total", outcome="read") == 1
+        assert gateway.metric("kube_mcp_gateway_identity_key_reads_total") == 1

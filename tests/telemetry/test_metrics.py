@@ -21,8 +21,8 @@ def samples(metrics: Metrics) -> dict[str, float]:
 def test_a_call_is_counted_and_timed() -> None:
     """By tool, cluster and outcome; its time by tool and cluster."""
     metrics = Metrics()
-    metrics.tool_call("resource_get", "east", "ok", 0.25)
-    metrics.tool_call("resource_get", "east", "forbidden", 0.5)
+    metrics.tool_call("resource_get", "east", "ok", 0.25, 0.05, "r-1")
+    metrics.tool_call("resource_get", "east", "forbidden", 0.5, 0.5, "r-2")
     found = samples(metrics)
     assert found["kube_mcp_gateway_tool_calls_total{cluster=east,outcome=ok,tool=resource_get}"] == 1
     assert found["kube_mcp_gateway_tool_calls_total{cluster=east,outcome=forbidden,tool=resource_get}"] == 1
