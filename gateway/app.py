@@ -112,9 +112,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     if certificate:
         metrics.watch_state(certificate.readings)
     app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint, certificate)
-    watched = Watched(
-        access, registry, audit, sealing_keys, managers.owners, listen.tls.certificate if listen.tls else None
-    )
+    watched = Watched(access, registry, audit, sealing_keys, managers.owners)
     metrics.watch_state(lambda: readings(watched))
 
     @app.get("/health")

@@ -3,10 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from platform import python_version
-
-from cryptography import x509
 
 from gateway import __version__
 from gateway.access.sealing import SealingKeys
@@ -21,14 +18,13 @@ Owner = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is looked at. `sessions` counts open ones by their owner; `certificate` is the agents' port's own."""
+    """What is looked at. `sessions` counts the open ones by their owner."""
 
     access: Access
     registry: ClusterRegistry
     audit: AuditTrail
     sealing_keys: SealingKeys
     sessions: Callable[[], Counter[Owner]]
-    certificate: Path | None = None
 
 
 def readings(watched: Watched) -> Iterator[Reading]:
@@ -48,16 +44,6 @@ def _process(watched: Watched) -> Iterator[Reading]:
     yield Reading("rate_limits_alone", rates is not None and rates.counts_alone)
     yield Reading("sessions", watched.sessions().total())
     yield Reading("watches", access.watches.open)
-    if watched.certificate is not None and (ends := _ends(watched.certificate)) is not None:
-        yield Reading("listener_certificate_expires_seconds", ends)
-
-
-def _ends(file: Path) -> float | None:
-    """Return when the first certificate in the file ends; None where that can't be told just now."""
-    try:
-        return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc.timestamp()
-    except (OSError, ValueError):
-        return None
 
 
 def _clusters(watched: Watched) -> Iterator[Reading]:
@@ -75,7 +61,7 @@ def _clusters(watched: Watched) -> Iterator[Reading]:
         yield Reading("gate_waiting", cluster.waiting, labels)
     for listed in watched.registry:
         if (ends := pool.certificate_ends(listed)) is not None:
-            yield Reading("api_server_certificate_expires_seconds", ends, (listed.name,))
+            yield Reading("api_server_certificate_expires_timestamp_seconds", ends, (listed.name,))
 
 
 def _tokens(watched: Watched) -> Iterator[Reading]:

@@ -76,16 +76,8 @@ class ServerCertificate:
 
     def readings(self) -> Iterator[Reading]:
         """Say when the certificate in use expires, and whether a newer one could not be taken."""
-        yield Reading(
-            "tls_certificate_expires_timestamp_seconds",
-            "When the certificate that new connections get expires, in seconds since the epoch.",
-            self.expires_at,
-        )
-        yield Reading(
-            "tls_certificate_stale",
-            "1 while the certificate's files changed to something that can't be used, and the last good one serves on.",
-            float(self.is_stale),
-        )
+        yield Reading("tls_certificate_expires_timestamp_seconds", self.expires_at)
+        yield Reading("tls_certificate_stale", self.is_stale)
 
     def _choose(self, connection: ssl.SSLObject, server_name: str | None, context: ssl.SSLContext) -> None:  # noqa: ARG002
         connection.context = self._current
