@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway import __version__
 from gateway.access.questions import Answers
 from gateway.access.spent import Spent
 from gateway.access.watches import Watches
@@ -19,7 +18,7 @@ from gateway.discovery.fetch import Discovery
 from gateway.errors import ClusterUnavailable, GatewayError
 from gateway.identity.principal import Principal
 from gateway.identity.verifier import Identity
-from gateway.kube.client import Answer
+from gateway.kube.client import AGENT, Answer
 from gateway.kube.credential import BearerToken
 from gateway.kube.errors import ApiError, InvalidToken, Unreachable, error_from
 from gateway.kube.exec import SWITCHED, ExecLimits, Ran, started
@@ -37,8 +36,6 @@ MAX_ANSWER: Final = 8 * 1024 * 1024
 
 WATCHING: Final = 200
 """The HTTP status with which a watch is open, whatever comes later."""
-
-PRODUCT: Final = "kube-mcp-gateway"
 
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Tells the client how far a call has come: done, total or None, and a sentence."""
@@ -160,7 +157,7 @@ class ClusterSession:
         self.confirmation = ""
         self.report = report
         # By which the cluster's own audit log tells what an agent did from what the person did with the same rights.
-        self._headers = {"User-Agent": f"{PRODUCT}/{__version__} (tool={tool}; request={caller.request_id})"}
+        self._headers = {"User-Agent": f"{AGENT} (tool={tool}; request={caller.request_id})"}
 
     @property
     def cluster(self) -> ClusterOptions:

@@ -17,6 +17,7 @@ from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.client.rest import RESTClientObject
 from yarl import URL
 
+from gateway import __version__
 from gateway.kube.credential import BearerToken
 from gateway.kube.errors import TooLarge, Unreachable
 from gateway.kube.holding import Holding, Memory, NoRoom
@@ -28,6 +29,9 @@ _SMALL: Final = 16 * 1024
 """Bytes up to which an answer's memory is not counted: the calls at once bound these."""
 _ALONE: Final = 64 * 1024 * 1024
 """Bytes that a client's answers may hold where it shares no memory with others."""
+
+AGENT: Final = f"kube-mcp-gateway/{__version__}"
+"""What every request says of who sends it; `headers` may say more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class ApiServer:
             timeout=timeout,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            headers={"User-Agent": AGENT},
+            skip_auto_headers=("Accept-Encoding",),
         )
         # It would send a DELETE again when the connection broke. What is sent twice is decided in `send` alone.
         session._retry_connection = False  # noqa: SLF001  # aiohttp has no other way; a test holds it

@@ -6,6 +6,7 @@ import pytest
 from mcp.server.lowlevel import Server
 from structlog.testing import capture_logs
 
+from gateway import __version__
 from gateway.demo.faults import Refuse
 from gateway.edge.endpoint import MAX_BODY
 from gateway.edge.origins import origins_for
@@ -307,7 +308,14 @@ async def test_no_header_of_the_caller_reaches_the_cluster(edge: Edge) -> None:
     more = [("Impersonate-User", "system:admin"), ("User-Agent", "agent/1")]
     response = await edge.send(headers=edge.headers(*more), body=call)
     assert response.json()["result"]["isError"] is False
-    assert {seen.agent for seen in edge.bench.cluster.requests} == {""}
+    product = f"kube-mcp-gateway/{__version__}"
+    request = response.headers["X-Request-Id"]
+    assert {(seen.path, seen.agent) for seen in edge.bench.cluster.requests} == {
+        ("/openid/v1/jwks", product),
+        ("/api", product),
+        ("/apis", product),
+        ("/api/v1/namespaces", f"{product} (tool=resource_list; request={request})"),
+    }
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"jsonrpc":"2.0"}', b"\xff\xfe", [LIST, LIST]])
