@@ -7,18 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-import httpx2
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.exceptions import MCPError
 
 from gateway.admin import bind
 from gateway.app import create_app
+from gateway.cli.calling import called, connected, text_of
 from gateway.cli.clusters import READ_WRITE
 from gateway.cli.serve import loop_factory, serve_app
 from gateway.demo import EmbeddedCluster
 from gateway.demo.world import start_world
-from gateway.errors import BadArgument, GatewayError
+from gateway.errors import BadArgument
 from gateway.settings import Settings, load_settings
 from gateway.telemetry.logs import configure_logging
 
@@ -50,7 +48,7 @@ def run(port: int, *, once: bool, call: tuple[str, str, str] | None) -> None:
         async def one_call(url: str, tokens: Mapping[str, str]) -> None:
             if cluster not in tokens:
                 raise BadArgument(f"There is no cluster {cluster!r}: the demo has {' and '.join(tokens)}.")
-            _show(await _called(f"{url}/{cluster}", tokens[cluster], tool, arguments))
+            _show(await called(f"{url}/{cluster}", tokens[cluster], tool, arguments))
 
         visit = one_call
     elif once:
@@ -137,7 +135,7 @@ async def _tour(url: str, tokens: Mapping[str, str]) -> None:
     )  # fmt: skip
     async with AsyncExitStack() as stack:
         clients = {
-            name: await stack.enter_async_context(_connected(f"{url}/{name}", token)) for name, token in tokens.items()
+            name: await stack.enter_async_context(connected(f"{url}/{name}", token)) for name, token in tokens.items()
         }
         offered = {tool.name for tool in (await clients["east"].list_tools()).tools}
         crashing = await _crashing_pod(clients["east"])
@@ -150,41 +148,15 @@ async def _tour(url: str, tokens: Mapping[str, str]) -> None:
                 _show(f"# {title}\n")
             _show(f"> {cluster}: {tool} {json.dumps(arguments)}")
             answer = await clients[cluster].call_tool(tool, arguments)
-            _show(_indented(_text(answer)))
+            _show(_indented(text_of(answer)))
 
 
 async def _crashing_pod(client: Client) -> dict[str, Any]:
     answer = await client.call_tool("resource_list", {"resource": "pods", "namespace": "shop"})
-    lines = [line.split("\t") for line in _text(answer).splitlines()]
+    lines = [line.split("\t") for line in text_of(answer).splitlines()]
     name = next(cells[0] for cells in lines if "CrashLoopBackOff" in cells)
     parameters = {"previous": True, "grep": "panic|fatal|error"}
     return {"resource": "pod", "name": name, "namespace": "shop", "subresource": "logs", "parameters": parameters}
-
-
-@asynccontextmanager
-async def _connected(url: str, token: str) -> AsyncIterator[Client]:
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False) as http,
-        Client(streamable_http_client(url, http_client=http)) as client,
-    ):
-        yield client
-
-
-async def _called(url: str, token: str, tool: str, arguments: dict[str, Any]) -> str:
-    async with _connected(url, token) as client:
-        try:
-            answer = await client.call_tool(tool, arguments)
-            text, failed = _text(answer), answer.is_error
-        except MCPError as error:
-            # Raised inside, it would come out in the groups of the client's tasks.
-            text, failed = error.message, True
-    if failed:
-        raise GatewayError(text)
-    return text
-
-
-def _text(answer: Any) -> str:
-    return "\n".join(part.text for part in answer.content if part.type == "text")
 
 
 def _indented(text: str) -> str:

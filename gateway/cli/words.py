@@ -94,6 +94,88 @@ def token(
     )
 
 
+class Role(StrEnum):
+    """The roles that are shipped."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    DEBUGGER = "debugger"
+
+
+def onboard(
+    *,
+    context: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[NAME=]CONTEXT",
+            help="A context of your kubeconfig, and what its cluster is to be called. Repeatable.",
+            autocompletion=complete_context,
+        ),
+    ],
+    config: Annotated[
+        Path,
+        typer.Option(help="The gateway's settings, made if there are none.", envvar="KUBE_MCP_GATEWAY_CONFIG"),
+    ] = Path("gateway.yaml"),
+    role: Annotated[
+        Role,
+        typer.Option(
+            help="What the account may do: read; operator: apply workloads too; debugger: run commands in pods too."
+        ),
+    ] = Role.VIEWER,
+    person: Annotated[
+        str | None, typer.Option(help=f"Whose agents it is for: {NAMESPACE}/agent-PERSON.  [default: you]")
+    ] = None,
+    service_account: Annotated[
+        str | None, typer.Option(metavar="NAMESPACE/NAME", help="The service account, if not by that rule.")
+    ] = None,
+    minter: Annotated[
+        str | None, typer.Option(metavar="USER", help="Kubernetes user who may mint its tokens, beside administrators.")
+    ] = None,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="A running gateway to call in the end.  [default: one is started for the occasion]"
+        ),
+    ] = None,
+    kubeconfig: Kubeconfig = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show it, print the manifests, and change nothing.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take back what onboarding made for this account.")] = False,
+) -> None:
+    """Bring clusters behind the gateway: an account with a role on each, the settings, and one real call.
+
+    Your kubeconfig's credential makes, on each cluster, a service account for one person's agents and a role that is
+    no wider than the cluster's policy in the settings. A cluster that is not listed is added to them, and every other
+    byte of the file stays. All of it is tried first, shown, and asked about. Run it again at any time.
+
+    **Look first:** `kube-mcp-gateway onboard --context kind-east --dry-run`
+
+    **Six clusters, for Ada:** `kube-mcp-gateway onboard --context east --context west … --person ada`
+
+    **Undo:** `kube-mcp-gateway onboard --context kind-east --remove`
+    """
+    from gateway.cli.onboarding import Words, run  # noqa: PLC0415
+
+    run(
+        Words(
+            contexts=tuple(context),
+            config=config,
+            kubeconfig=kubeconfig,
+            role=role.value,
+            person=person,
+            service_account=service_account,
+            minter=minter,
+            gateway=gateway,
+            yes=yes,
+            dry_run=dry_run,
+            remove=remove,
+        )
+    )
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add these commands to the program's."""
+    app.command()(onboard)
     app.command()(token)

@@ -7,7 +7,8 @@ but moves those at the end of the list, and writes anew what it finds on the way
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,31 +84,46 @@ def without_cluster(text: str, name: str) -> str:
     return _checked(text, changed, lambda clusters: [one for one in clusters if one.get("name") != name])
 
 
-def write_settings(file: Path, text: str) -> Settings | None:
-    """Check a text as the settings at this place, then put it there in one step; return the settings.
+def checked_settings(file: Path, text: str) -> Settings | None:
+    """Return the settings that a text would be at this place; None where only a cluster is missing in it.
 
-    None is returned, and the text written all the same, where the one thing wrong is that no cluster is left.
+    Raises:
+        SettingsError: It has mistakes.
+        GatewayError: Nothing can be written there.
+    """
+    with _draft(file, text) as draft:
+        return _loaded(draft, file)
+
+
+def write_settings(file: Path, text: str) -> Settings | None:
+    """Check a text as the settings at this place, then put it there in one step; return what `checked_settings` does.
 
     Raises:
         SettingsError: It has mistakes, and nothing was written.
         GatewayError: It can't be written.
     """
+    with _draft(file, text) as draft:
+        settings = _loaded(draft, file)
+        draft.chmod(file.stat().st_mode & 0o777 if file.exists() else 0o644)
+        draft.replace(file.resolve())
+        return settings
+
+
+@contextmanager
+def _draft(file: Path, text: str) -> Iterator[Path]:
+    """Write a text beside a file, for its relative paths to mean the same; it is gone afterwards."""
     try:
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        draft = Path(name)
+        handle, name = tempfile.mkstemp(dir=file.resolve().parent, prefix=f".{file.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as opened:
                 opened.write(text)
                 opened.flush()
                 os.fsync(opened.fileno())
-            settings = _loaded(draft, file)
-            draft.chmod(file.stat().st_mode & 0o777 if file.exists() else 0o644)
-            draft.replace(file.resolve())
+            yield Path(name)
         finally:
-            draft.unlink(missing_ok=True)
+            Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise GatewayError(f"The settings {file} can't be written: {error.strerror}.") from error
-    return settings
 
 
 def _loaded(draft: Path, file: Path) -> Settings | None:
