@@ -309,7 +309,7 @@ async def test_no_header_of_the_caller_reaches_the_cluster(edge: Edge) -> None:
     response = await edge.send(headers=edge.headers(*more), body=call)
     assert response.json()["result"]["isError"] is False
     product = f"kube-mcp-gateway/{__version__}"
-    request = response.headers["X-Request-Id"]
+    request = response.headers["x-request-id"]
     assert {(seen.path, seen.agent) for seen in edge.bench.cluster.requests} == {
         ("/openid/v1/jwks", product),
         ("/api", product),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.demo import EmbeddedCluster
 from gateway.demo.faults import ExpiredCertificate, Hang, Refuse
 from gateway.demo.identity import Authority
+from gateway import __version__
 from gateway.kube.client import Answer, ApiServer
 from gateway.kube.credential import BearerToken
 from gateway.kube.errors import TooLarge, Unreachable
@@ -69,6 +70,7 @@ async def test_only_what_was_named_is_sent(script: Script, connect: Connect) -> 
         "Accept: application/json",
         f"Authorization: Bearer {SECRET}",
         f"Host: {server.url.removeprefix('https://')}",
+        f"User-Agent: kube-mcp-gateway/{__version__}",
     ]
 
 
