@@ -9,6 +9,7 @@ import orjson
 import pytest
 from mcp.server.lowlevel import Server
 
+from gateway import __version__
 from gateway.access.sealing import SealingKeys
 from gateway.clusters.registry import ClusterRegistry
 from gateway.edge.endpoint import McpEndpoint
@@ -18,6 +19,7 @@ from gateway.edge.responses import Message, Receive, Scope, Send, answer
 from gateway.edge.sources import Sources
 from gateway.protocol.calls import Calls
 from gateway.protocol.server import create_server
+from gateway.tools.tool import Tool
 from tests.workbench import Workbench
 
 HOST = "127.0.0.1:8080"
@@ -145,9 +147,14 @@ async def make_edge(bench: Workbench) -> AsyncIterator[MakeEdge]:
     stop = asyncio.Event()
     lives: list[asyncio.Task[None]] = []
 
-    async def make(origins: Origins | None = None, server: Server[Any] | None = None, **options: Any) -> Edge:
-        calls = Calls(bench.access, bench.tools.values(), lapses_after=10)
-        ours = create_server(bench.access, calls, version="1", sealing_keys=SealingKeys(), lapses_after=10)
+    async def make(
+        origins: Origins | None = None,
+        server: Server[Any] | None = None,
+        tools: Iterable[Tool[Any]] | None = None,
+        **options: Any,
+    ) -> Edge:
+        calls = Calls(bench.access, tools or bench.tools.values(), lapses_after=10)
+        ours = create_server(bench.access, calls, version=__version__, sealing_keys=SealingKeys(), lapses_after=10)
         managers = Managers.of(server or ours)
         ready = asyncio.Event()
 
