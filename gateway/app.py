@@ -26,6 +26,7 @@ from gateway.discovery.fetch import Discovery
 from gateway.edge.certificate import ServerCertificate
 from gateway.edge.endpoint import McpEndpoint
 from gateway.edge.managers import Managers
+from gateway.edge.metadata import serve_metadata
 from gateway.edge.origins import origins_for
 from gateway.edge.sources import Sources
 from gateway.errors import GatewayError
@@ -105,6 +106,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
         origins=origins_for(listen.host, listen.allowed_hosts, listen.allowed_origins),
         sources=Sources(listen.trusted_proxies),
         metrics=metrics,
+        resource=serve_metadata(app, listen.protected_resource),
     )
     app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it
     readiness = Readiness()
@@ -166,4 +168,3 @@ def _sealing_keys(settings: Settings) -> SealingKeys:
     if settings.shared_store is not None:
         _log.warning("sealing_keys_not_shared", risk="no replica opens what another sealed: set sealingKeys")
     return SealingKeys()
-

@@ -26,6 +26,7 @@ from gateway.clusters.registry import ClusterRegistry
 from gateway.edge.bearer import bearer_token
 from gateway.edge.exchange import Exchange
 from gateway.edge.managers import Managers, envelope_of
+from gateway.edge.metadata import ProtectedResource
 from gateway.edge.origins import Origins
 from gateway.edge.responses import Message, Receive, Scope, Send, answer, throttled, unauthenticated, unavailable
 from gateway.edge.sources import Sources
@@ -72,6 +73,7 @@ class McpEndpoint:
         origins: Origins,
         sources: Sources,
         metrics: Metrics,
+        resource: ProtectedResource | None = None,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
         """Stand in front of `other`."""
@@ -84,6 +86,7 @@ class McpEndpoint:
         self._origins = origins
         self._sources = sources
         self._metrics = metrics
+        self._resource = resource
         self._body_seconds = body_seconds
         self._streams: set[asyncio.Task[None]] = set()
         self._apart: dict[_Key, Exchange | Cancellation] = {}
@@ -130,7 +133,8 @@ class McpEndpoint:
         except Unauthenticated as error:
             self._metrics.authentication_failure(error.reason)
             _log.info("unauthenticated", reason=error.reason, request_id=request_id)
-            await unauthenticated(send, error)
+            metadata = self._resource.metadata_url(scope["path"]) if self._resource else None
+            await unauthenticated(send, error, metadata)
             return
         except TooManyFailures as error:
             self._metrics.authentication_failure(error.outcome)

@@ -23,6 +23,11 @@ HostHeader = Annotated[
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Origin = Annotated[str, Field(max_length=2048, pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
 
+PublicUrl = Annotated[
+    str,
+    Field(max_length=2048, pattern=r"^(https://[^/]|http://(localhost|127\.0\.0\.1)(:|/|$))[^\s?#@\"\\]*$"),
+]
+
 
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can reach what listens there; an unknown name is taken for reachable."""
@@ -39,6 +44,13 @@ class TlsOptions(Options):
     key: Path
 
 
+class ProtectedResourceOptions(Options):
+    """What RFC 9728 tells clients: the gateway's URL from outside, without /mcp, and who issues tokens for it."""
+
+    url: PublicUrl
+    authorization_servers: Annotated[tuple[PublicUrl, ...], Field(min_length=1)]
+
+
 class ListenOptions(Options):
     """Where agents call, and whom the endpoint answers. Port 0 takes a free one.
 
@@ -53,6 +65,7 @@ class ListenOptions(Options):
     port: int = Field(default=8080, ge=0, le=65535)
     tls: TlsOptions | None = None
     behind_tls_proxy: bool = False
+    protected_resource: ProtectedResourceOptions | None = None
     allowed_hosts: tuple[HostHeader, ...] = ()
     allowed_origins: tuple[Origin, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()

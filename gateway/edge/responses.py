@@ -25,8 +25,11 @@ async def answer(
     await send({"type": "http.response.body", "body": body})
 
 
-async def unauthenticated(send: Send, error: Unauthenticated) -> None:
-    """Send 401 in RFC 6750's words (section 3): without an error code where no token came at all."""
+async def unauthenticated(send: Send, error: Unauthenticated, metadata: str | None = None) -> None:
+    """Send 401 in RFC 6750's words (section 3): without an error code where no token came at all.
+
+    `metadata` is the URL of the resource's metadata (RFC 9728, section 5.1), where there is an authorization server.
+    """
     if error.reason == "missing":
         text = "A Bearer token is needed: Authorization: Bearer <token>."
         challenge = f'Bearer realm="{REALM}"'
@@ -36,6 +39,8 @@ async def unauthenticated(send: Send, error: Unauthenticated) -> None:
         code = "invalid_request" if error.reason == "header" else "invalid_token"
         described = "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)
         challenge = f'Bearer realm="{REALM}", error="{code}", error_description="{described}"'
+    if metadata:
+        challenge += f', resource_metadata="{metadata}"'
     body = orjson.dumps({"error": code, "error_description": text})
     await answer(send, 401, body, media=b"application/json", headers=[(b"www-authenticate", challenge.encode("ascii"))])
 
