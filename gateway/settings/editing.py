@@ -162,7 +162,7 @@ def _end(text: str, node: yaml.SequenceNode, index: int) -> int:
     lines = text.splitlines()
     item = node.value[index]
     following = node.value[index + 1].start_mark.line if index + 1 < len(node.value) else len(lines)
-    end = item.start_mark.line + 1
+    end = int(item.start_mark.line) + 1
     for number in range(end, following):
         stripped = lines[number].strip()
         if stripped and len(lines[number]) - len(lines[number].lstrip()) <= _dash(node):
