@@ -1,13 +1,16 @@
 """The caller's door to one cluster: every Kubernetes request a tool causes goes through `ClusterSession.request`."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from gateway.access.questions import Answers
+from gateway.access.sending import Sender
 from gateway.access.spent import Spent
 from gateway.access.watches import Watches
 from gateway.clusters.options import ClusterOptions
@@ -20,8 +23,9 @@ from gateway.identity.principal import Principal
 from gateway.identity.verifier import Identity
 from gateway.kube.client import AGENT, Answer
 from gateway.kube.credential import BearerToken
-from gateway.kube.errors import ApiError, InvalidToken, Unreachable, error_from
+from gateway.kube.errors import ApiError, InvalidToken, ServerFault, TooLarge, Unreachable, error_from
 from gateway.kube.exec import SWITCHED, ExecLimits, Ran, started
+from gateway.kube.holding import NoRoom
 from gateway.kube.paths import Attributes, attributes_of
 from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
@@ -37,8 +41,18 @@ MAX_ANSWER: Final = 8 * 1024 * 1024
 WATCHING: Final = 200
 """The HTTP status with which a watch is open, whatever comes later."""
 
+WRITING: Final = frozenset({"create", "patch", "delete"})
+_NOT_DONE: Final = re.compile("webhook|typed patch object|not declared in schema").search
+"""In the text of a 5xx: it failed before the API server stored anything."""
+
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Tells the client how far a call has come: done, total or None, and a sentence."""
+
+
+class Unclear(ClusterUnavailable):
+    """A write or a command was sent, and nobody knows whether it was carried out; the text says so."""
+
+    outcome = "unclear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +108,21 @@ class Access:
 
     @asynccontextmanager
     async def session(
-        self, caller: Caller, tool: str, answers: Answers, report: Report = _silent
+        self, caller: Caller, tool: str, answers: Answers, report: Report = _silent, *, seconds: float | None = None
     ) -> AsyncIterator["ClusterSession"]:
-        """Hold the caller's cluster for one run of a tool.
+        """Hold the caller's cluster for one run of a tool, which may take `seconds`, or else what a call may.
 
         Raises:
             ClusterUnavailable: The cluster has no usable client.
         """
         async with self.pool.lease(caller.cluster) as lease:
-            yield ClusterSession(self, caller, lease, tool, answers, report)
+            seconds = caller.cluster.limits.call_seconds if seconds is None else seconds
+            deadline = asyncio.get_running_loop().time() + seconds
+            sender = Sender(lease, caller.token, self.metrics, deadline)
+            try:
+                yield ClusterSession(self, caller, lease, sender, tool, answers, report)
+            finally:
+                sender.let_go()
 
 
 @dataclass(slots=True)
@@ -133,6 +153,18 @@ class _Outgoing:
         if not answer.ok:
             raise error_from(answer.status, answer.headers, answer.body)
 
+    def may_have_changed(self, error: GatewayError) -> bool:
+        """Whether what failed was a write that may have been carried out all the same."""
+        if self.dry_run or self.attributes.verb not in WRITING:
+            return False
+        match error:
+            case Unreachable(sent=sent):
+                return sent
+            case ServerFault(message=message):
+                return not _NOT_DONE(message)
+            case _:
+                return isinstance(error, TooLarge | NoRoom)
+
 
 _NOTHING: Final = Attributes("", "", "", "", "", "", "")
 
@@ -143,15 +175,23 @@ class ClusterSession:
     `confirmation` is whose word the tool got for what it does from now on; records show it.
     """
 
-    __slots__ = ("_access", "_answers", "_caller", "_headers", "_lease", "_tool", "confirmation", "report")
+    __slots__ = ("_access", "_answers", "_caller", "_headers", "_lease", "_sender", "_tool", "confirmation", "report")
 
     def __init__(  # noqa: PLR0917  # only `Access.session` calls it
-        self, access: Access, caller: Caller, lease: Lease, tool: str, answers: Answers, report: Report
+        self,
+        access: Access,
+        caller: Caller,
+        lease: Lease,
+        sender: Sender,
+        tool: str,
+        answers: Answers,
+        report: Report,
     ) -> None:
         """Tie the parts together; `report` tells the client how far a long call has come."""
         self._access = access
         self._caller = caller
         self._lease = lease
+        self._sender = sender
         self._tool = tool
         self._answers = answers
         self.confirmation = ""
@@ -206,23 +246,14 @@ class ClusterSession:
             ClusterUnavailable: There was no answer, or too many calls wait for this cluster.
             TooLarge: The answer is over `max_bytes`.
         """
-        lease = self._lease
         async with self._judged(request, kind) as outgoing:
-            lease.breaker.check()
-            async with lease.gate.entered():
-                with lease.breaker.passage():
-                    answer = await lease.server.send(
-                        request.method,
-                        outgoing.target,
-                        self._caller.token,
-                        accept=request.accept,
-                        max_bytes=max_bytes,
-                        body=request.body,
-                        content_type=request.content_type,
-                        headers=self._sending(outgoing),
-                    )
+            answer = await self._sender.send(request, outgoing.target, max_bytes, partial(self._sending, outgoing))
             outgoing.answered(answer)
         return answer
+
+    def let_go(self) -> None:
+        """Say that what was read so far is held no more, where a run goes on for long."""
+        self._sender.let_go()
 
     def judge(self, request: Request, kind: ResourceType) -> None:
         """Raise what the policy has against a request that is to be sent only after a person's word, and record that.
@@ -254,15 +285,11 @@ class ClusterSession:
         """
         async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
             outgoing.is_stream = True
+            server, token = self._lease.server, self._caller.token
             try:
-                self._lease.breaker.check()
-                async with self._lease.gate.entered():
-                    with self._lease.breaker.passage():
-                        command = await stack.enter_async_context(
-                            started(
-                                self._lease.server, outgoing.target, self._caller.token, self._sending(outgoing)
-                            )
-                        )
+                command = await self._sender.open(
+                    stack, lambda: started(server, outgoing.target, token, self._sending(outgoing))
+                )
             except ApiError as error:
                 outgoing.status = error.status
                 raise
@@ -273,7 +300,7 @@ class ClusterSession:
                     f"Cluster {self.cluster.shown} did not say whether it started the command: {error.message}. "
                     "It may have run or be running. Look before you run it again."
                 )
-                raise ClusterUnavailable(message) from error
+                raise Unclear(message) from error
             outgoing.status = SWITCHED
             ran = await command.finish(limits)
             outgoing.size = ran.stdout.size + ran.stderr.size
@@ -294,20 +321,14 @@ class ClusterSession:
         async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
             outgoing.is_stream = True
             stack.enter_context(self._access.watches.place(self.principal))
+            server, token, accept = self._lease.server, self._caller.token, request.accept
             try:
-                self._lease.breaker.check()
-                async with self._lease.gate.entered():
-                    with self._lease.breaker.passage():
-                        headers = self._sending(outgoing)
-                        watch = await stack.enter_async_context(
-                            opened(
-                                self._lease.server,
-                                outgoing.target,
-                                self._caller.token,
-                                accept=request.accept,
-                                headers=headers,
-                            )
-                        )
+                # How often a watch that ends is opened again is the API server's doing.
+                watch = await self._sender.open(
+                    stack,
+                    lambda: opened(server, outgoing.target, token, accept=accept, headers=self._sending(outgoing)),
+                    counted=False,
+                )
             except ApiError as error:
                 outgoing.status = error.status
                 raise
@@ -326,9 +347,11 @@ class ClusterSession:
             raise
         except Unreachable as error:
             outgoing.decision = error.kind
-            raise self._unavailable(error) from error
+            raise self._unclear(error) if outgoing.may_have_changed(error) else self._unavailable(error) from error
         except GatewayError as error:
             outgoing.decision = error.outcome
+            if outgoing.may_have_changed(error):
+                raise self._unclear(error) from error
             raise
         except asyncio.CancelledError:
             outgoing.decision = "cancelled"
@@ -338,7 +361,8 @@ class ClusterSession:
 
     def _sending(self, outgoing: _Outgoing) -> dict[str, str]:
         """Note that it goes out now, and return what it says of itself."""
-        outgoing.began = self._caller.spent.begin()
+        if outgoing.began is None:
+            outgoing.began = self._caller.spent.begin()
         return self._headers
 
     def _let_out(self, request: Request, kind: ResourceType, outgoing: _Outgoing) -> None:
@@ -379,6 +403,13 @@ class ClusterSession:
                 ms=round(seconds * 1000, 1),
                 api_audit_id=outgoing.audit_id,
             )
+        )
+
+    def _unclear(self, error: GatewayError) -> Unclear:
+        said = error.message.rstrip(". \n")
+        return Unclear(
+            f"Cluster {self.cluster.shown} did not say that it was done, nor that it was not: {said}. It may have been "
+            "done. Look before you do it again."
         )
 
     def _unavailable(self, error: Unreachable) -> ClusterUnavailable:

@@ -17,6 +17,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 class LimitOptions(Options):
     """What one cluster's callers may use: times in seconds, sizes in bytes, counts; calls a minute for each caller.
 
+    One call of a tool may make `requests_per_call` requests to the API server.
     After `breaker_failures` failures in a row (0: never) the cluster is left alone for about `breaker_seconds`.
     """
 
@@ -25,6 +26,7 @@ class LimitOptions(Options):
     call_seconds: Seconds = 30
     connections: int = Field(default=64, ge=1, le=1024)
     queue: int = Field(default=256, ge=0, le=10_000)
+    requests_per_call: int = Field(default=400, ge=20, le=100_000)
     breaker_failures: int = Field(default=5, ge=0, le=1000)
     breaker_seconds: Seconds = 10
     answer_bytes: int = Field(default=24 * 1024, ge=1024, le=1024 * 1024)

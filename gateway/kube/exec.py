@@ -147,7 +147,7 @@ async def started(
     timeouts = server.timeouts
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=1, ssl=server.tls, force_close=True),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.first_byte),
+        timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_read=timeouts.first_byte),
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept-Encoding"),

@@ -14,6 +14,8 @@ NEVER_SUBRESOURCES: Final = frozenset(
 )
 ACTING_SUBRESOURCES: Final = frozenset({"exec", "eviction"})
 """These act whatever their verb: a WebSocket to exec is opened with GET and is a `get` to RBAC."""
+_OF_ONE: Final = frozenset({"patch", "delete"})
+"""Without a name, the API server would take these for the whole collection."""
 _READS: Final = frozenset({"get", "list", "watch"})
 
 
@@ -81,6 +83,9 @@ def _qualified(attributes: Attributes) -> str:
 
 
 def _check_verb(policy: PolicyOptions, attributes: Attributes) -> None:
+    if attributes.verb in _OF_ONE and not attributes.name:
+        message = "Only one named object at a time is changed or deleted through the gateway. Give its name."
+        raise Refused(message)
     subresource = attributes.subresource
     named = f"{attributes.resource}/{subresource}"
     reading = attributes.verb in _READS

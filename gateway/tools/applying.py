@@ -120,7 +120,8 @@ async def write(session: ClusterSession, tried: Preview, *, force: bool) -> Outc
     """Write what was tried, if the object is still what it was then; wait a moment for a new kind or namespace.
 
     Raises:
-        GatewayError: It was not written; or, if the cause is Unreachable with `sent`, it may have been.
+        Unclear: It may have been written.
+        GatewayError: It was not written.
     """
     target, live = tried.target, tried.live
     until = asyncio.get_running_loop().time() + _SETTLES

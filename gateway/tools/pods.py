@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from gateway.access.session import ClusterSession
 from gateway.discovery.resolve import by_api_version
-from gateway.errors import BadArgument, NotOffered
+from gateway.errors import BadArgument, GatewayError, NotOffered
 from gateway.kube.request import METADATA_LIST, Request
 from gateway.kube.types import ResourceType
 from gateway.tools.naming import shown
@@ -100,8 +100,28 @@ def label_selector(selector: dict[str, Any]) -> str:
 
 
 async def read_pod(session: ClusterSession, pod: PodRef) -> dict[str, Any]:
-    """Read the pod."""
-    return await parse((await session.request(_get(pod.kind, pod.namespace, pod.name), pod.kind)).body)
+    """Read the pod.
+
+    Raises:
+        GatewayError: It can't be read, or what is answered is no pod.
+    """
+    found = await parse((await session.request(_get(pod.kind, pod.namespace, pod.name), pod.kind)).body)
+    check_identity(found)
+    return found
+
+
+def check_identity(found: dict[str, Any]) -> None:
+    """Make sure that an object has a name and a uid, without which nothing could be held to be done to just it.
+
+    Raises:
+        GatewayError: It has not.
+    """
+    metadata = found.get("metadata") or {}
+    if not metadata.get("uid") or not metadata.get("name"):
+        raise GatewayError(
+            "Nothing was done: what the API server answers has no name or no uid, so it can't be made sure that just "
+            "this object would be meant. Tell a person."
+        )
 
 
 def _get(kind: ResourceType, namespace: str, name: str) -> Request:

@@ -10,9 +10,9 @@ import orjson
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from gateway.access.confirmation import Confirmation, Proposal, WouldFail
-from gateway.access.session import ClusterSession
-from gateway.errors import ClusterUnavailable, GatewayError, Refused
-from gateway.kube.errors import Conflict, Invalid, NotFound, ServerFault, Unreachable
+from gateway.access.session import ClusterSession, Unclear
+from gateway.errors import BadArgument, GatewayError, Refused
+from gateway.kube.errors import Conflict, Invalid, NotFound, ServerFault
 from gateway.tools.applying import Outcome, Preview, preview, words, write
 from gateway.tools.difference import fitting
 from gateway.tools.manifests import parse_manifest
@@ -28,6 +28,8 @@ _SECONDS: Final = 120.0
 _QUESTION: Final = 2400
 """Bytes of difference that a person is shown: about two screens."""
 _QUESTION_PARTS: Final = 20
+_REQUESTS: Final = 4
+"""Requests to the API server that a document may take: it is read, tried and written, and some are so twice."""
 _HEAD: Final = 1024
 """Bytes kept free for what is around the difference."""
 
@@ -67,6 +69,12 @@ class ApplyTool:
                 "manager owns which field. Nothing was written."
             )
         documents = await asyncio.to_thread(parse_manifest, arguments.manifest)
+        most = session.cluster.limits.requests_per_call // _REQUESTS
+        if len(documents) > most:
+            raise BadArgument(
+                f"The manifest has {len(documents)} documents, and {most} can be applied in one call to this cluster. "
+                "Apply it in parts. Nothing was written."
+            )
         targets, note = await targets_of(session, documents, arguments.namespace)
         previews = await _previews(session, targets, force=force)
         view = _View(session, previews, note)
@@ -169,10 +177,7 @@ def _stopped(
     error: GatewayError | TimeoutError,
     rest: Sequence[Preview],
 ) -> PartlyApplied:
-    cause = error.__cause__
-    unknown = isinstance(error, TimeoutError) or (
-        isinstance(error, ClusterUnavailable) and isinstance(cause, Unreachable) and cause.sent
-    )
+    unknown = isinstance(error, TimeoutError | Unclear)
     why = "no answer in time" if isinstance(error, TimeoutError) else words(error)
     failed = f"may have been written: {at.target.named}: {why}" if unknown else f"not written: {at.target.named}: {why}"
     count = f"{len(done)} of {len(done) + 1 + len(rest)} written"

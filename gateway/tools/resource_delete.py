@@ -8,12 +8,14 @@ from pydantic import Field
 
 from gateway.access.confirmation import Confirmation, Proposal, WouldFail
 from gateway.access.session import ClusterSession
+from gateway.errors import GatewayError
 from gateway.kube.errors import Conflict
 from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
 from gateway.tools.applying import words
 from gateway.tools.difference import visible
 from gateway.tools.naming import namespace_of, resource_type
+from gateway.tools.pods import check_identity
 from gateway.tools.shaping import parse
 from gateway.tools.targets import CRD, NAMESPACE
 from gateway.tools.tool import Arguments, Tool
@@ -52,8 +54,9 @@ class DeleteTool:
         kind = await resource_type(session, arguments.resource)
         namespace = await namespace_of(session, kind, arguments.name, arguments.namespace)
         found = await parse((await session.request(_request("get", kind, namespace, arguments.name), kind)).body)
-        metadata = found.get("metadata") or {}
-        uid = str(metadata.get("uid") or "")
+        check_identity(found)
+        metadata = found["metadata"]
+        uid = metadata["uid"]
         await delete(session, kind, found, arguments.propagation_policy, dry_run=True)
         named = f"{kind.kind} {namespace + '/' if namespace else ''}{visible(metadata['name'])}"
         consequences = _consequences(kind, metadata, arguments.propagation_policy)
@@ -111,10 +114,15 @@ async def delete(
     more = {"query": (DRY_RUN,) if dry_run else (), "body": orjson.dumps(options)}
     request = _request("delete", kind, metadata.get("namespace") or "", metadata["name"], **more)
     try:
-        return await parse((await session.request(request, kind)).body)
+        answer = await session.request(request, kind)
     except Conflict as error:
         message = f"Nothing was deleted: another object has this name by now ({words(error)}). Call again."
         raise WouldFail(message) from error
+    try:
+        return await parse(answer.body)
+    except GatewayError:
+        # Its status has said that it is done.
+        return {}
 
 
 def tool(confirmation: Confirmation) -> Tool[DeleteArguments]:

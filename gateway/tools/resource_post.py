@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from gateway.access.confirmation import Confirmation, Proposal
 from gateway.access.session import ClusterSession
-from gateway.errors import BadArgument, ClusterUnavailable, GatewayError
-from gateway.kube.errors import Conflict, Throttled, Unreachable
+from gateway.errors import BadArgument, GatewayError
+from gateway.kube.errors import Conflict, Throttled
 from gateway.kube.request import DRY_RUN, Request
 from gateway.tools.naming import namespace_of, resource_type, shown
 from gateway.tools.pods import PodRef, pod_of, read_pod
@@ -179,7 +179,7 @@ async def _send(session: ClusterSession, pod: PodRef, request: Request) -> None:
 
     Raises:
         NotEvicted: A disruption budget forbids it now.
-        ClusterUnavailable: There was no answer; the text says so where it may have happened all the same.
+        Unclear: It may have happened.
     """
     named = f"pod {pod.namespace}/{pod.name}"
     try:
@@ -195,10 +195,6 @@ async def _send(session: ClusterSession, pod: PodRef, request: Request) -> None:
     except Conflict as error:
         said = error.message.rstrip(". \n")
         raise NotEvicted(f"Not evicted: {named} is not the same any more ({said}). Call again.") from error
-    except ClusterUnavailable as error:
-        if isinstance(error.__cause__, Unreachable) and error.__cause__.sent and request.query != _DRY_RUN:
-            raise ClusterUnavailable(f"{error.message} {named} may have been evicted: read it first.") from error
-        raise
 
 
 def tool(confirmation: Confirmation) -> Tool[PostArguments]:

@@ -100,6 +100,7 @@ class _Wait:
         await self.session.report(self.elapsed(), self.seconds, self.told)
 
     async def _listed(self) -> Listed:
+        self.session.let_go()
         answer = await self.session.request(self._request("list", limit=str(_MOST)), self.kind)
         document = await parse(answer.body)
         metadata = document.get("metadata") or {}

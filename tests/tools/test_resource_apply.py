@@ -336,7 +336,7 @@ async def test_a_write_without_an_answer_may_have_been_made(auto: Workbench) -> 
     with auto.cluster.fault(Reset(), paths=["*/boxes/*"], verbs=["patch"]):
         text = await auto.failure("resource_apply", {"manifest": bundle(CRD, BOX)})
     assert "stopped: 1 of 2 written" in text
-    assert "may have been written: Box demo/one: Cluster east [PROD] can't be reached" in text
+    assert "may have been written: Box demo/one: Cluster east [PROD] did not say that it was done" in text
 
 
 async def test_the_question_is_of_a_length_that_a_person_reads(person: Workbench) -> None:
