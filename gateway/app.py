@@ -32,6 +32,7 @@ from gateway.edge.sources import Sources
 from gateway.errors import GatewayError
 from gateway.identity.attempts import Attempts
 from gateway.identity.verifier import Identity
+from gateway.kube.holding import Memory
 from gateway.protocol.calls import Calls
 from gateway.protocol.elicitation import LAPSES_AFTER
 from gateway.protocol.server import create_server
@@ -75,7 +76,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     registry = ClusterRegistry(settings.clusters)
     discovery = Discovery(time.monotonic)
     # Identity uses the pool, and the pool tells identity which cluster keys ended.
-    pool = Pool(TrustStore(time.monotonic), time.monotonic)
+    pool = Pool(TrustStore(time.monotonic), time.monotonic, memory=Memory(settings.bytes_in_flight))
     attempts = Attempts(time.monotonic, settings.listen.failed_authentications_per_minute)
     identity = Identity(registry, pool, settings, attempts)
     pool.when_retired(discovery.forget, identity.forget)

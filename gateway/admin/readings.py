@@ -53,6 +53,8 @@ def _clusters(watched: Watched) -> Iterator[Reading]:
     yield Reading("pool_leases", state.leases)
     yield Reading("pool_draining", state.draining)
     yield Reading("pool_renewals", state.created)
+    yield Reading("bytes_in_flight", pool.memory.held)
+    yield Reading("answers_held_back", pool.memory.waiting)
     for cluster in state.clusters:
         labels = (cluster.name,)
         yield Reading("breaker_open", cluster.breaker.word != "closed", labels)

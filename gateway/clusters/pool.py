@@ -20,16 +20,13 @@ from gateway.clusters.options import ClusterOptions
 from gateway.clusters.trust import Bundle, TrustStore
 from gateway.errors import ClusterUnavailable
 from gateway.kube.client import Address, ApiServer, Timeouts
-from gateway.kube.holding import Memory
+from gateway.kube.holding import BYTES_IN_FLIGHT, Memory
 
 VERIFICATION_WIDTH: Final = 4
 VERIFICATION_QUEUE: Final = 32
 KEY_READS: Final = 2
 """The lane in which tokens are verified is small, so that unverified callers can't use up a cluster's (promise 3).
 Beside it, keys are read at most so often at once."""
-
-BYTES_IN_FLIGHT: Final = 128 * 1024 * 1024
-"""Bytes of answers that may be read and held at once."""
 
 _log = structlog.get_logger(__name__)
 

@@ -10,6 +10,8 @@ from typing import Final
 
 from gateway.errors import GatewayError
 
+BYTES_IN_FLIGHT: Final = 128 * 1024 * 1024
+"""Bytes of answers that a gateway reads and holds at once, where nothing else is set."""
 PATIENCE: Final = 3.0
 """Seconds for which an answer that finds no room is waited with, while the API server holds it back."""
 

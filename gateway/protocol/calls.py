@@ -175,7 +175,7 @@ class Calls:
                 raise _TakenBackError from error
             if not deadline.expired():
                 raise
-            raise _not_finished(seconds) from error
+            raise _not_finished(tool, seconds) from error
 
     async def _asking(
         self, context: Context, tool: Tool[Any], params: types.CallToolRequestParams, answers: Answers
@@ -208,16 +208,20 @@ class Calls:
         report = context.session.report_progress
         deadline = asyncio.timeout(seconds)
         try:
-            async with deadline, self._access.session(caller, tool.name, answers, report) as session:
+            async with deadline, self._access.session(caller, tool.name, answers, report, seconds=seconds) as session:
                 running: Awaitable[str] = tool.run(session, arguments)
                 return await (unless_left(context, running) if tool.seconds else running)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise _not_finished(seconds) from error
+            raise _not_finished(tool, seconds) from error
 
 
-def _not_finished(seconds: float) -> GatewayError:
+def _not_finished(tool: Tool[Any], seconds: float) -> GatewayError:
+    if not tool.read_only:
+        return GatewayError(
+            f"Not finished within {seconds:g} s. What it was doing may have been done. Look before you do it again."
+        )
     return GatewayError(f"Not finished within {seconds:g} s. Narrow it (namespace, selector, limit) and call again.")
 
 

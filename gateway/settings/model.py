@@ -10,6 +10,7 @@ from gateway.clusters.options import ClusterOptions
 from gateway.edge.options import ListenOptions
 from gateway.errors import GatewayError
 from gateway.identity.options import IdentityOptions
+from gateway.kube.holding import BYTES_IN_FLIGHT
 from gateway.telemetry.audit import AuditOptions
 from gateway.telemetry.logs import LogOptions
 
@@ -31,6 +32,7 @@ class Settings(IdentityOptions, BaseSettings):
     log: LogOptions = LogOptions()
     audit: AuditOptions = AuditOptions()
     rate_limiting: bool = True
+    bytes_in_flight: int = Field(default=BYTES_IN_FLIGHT, ge=16 * 1024 * 1024, le=16 * 1024**3)
     serve_resources: bool = False
     shared_store: str | None = Field(default=None, pattern=r"^(valkey|redis)s?://\S+$", max_length=1000, repr=False)
     sealing_keys: Path | None = None

@@ -133,6 +133,20 @@ CATALOGUE: Final = (
         "Warm cluster clients.",
         "One for each cluster in use.",
     ),
+    Described(
+        "gauge",
+        "bytes_in_flight",
+        (),
+        "Bytes of API servers' large answers that are being read and held.",
+        "Near bytesInFlight: callers ask for much at once, and some are sent away (outcome no_room).",
+    ),
+    Described(
+        "gauge",
+        "answers_held_back",
+        (),
+        "Answers that wait for room in memory.",
+        "Anything but 0 for a minute: see bytes_in_flight.",
+    ),
     Described("gauge", "pool_leases", (), "Calls that hold a cluster client.", "Calls in flight; what to scale by."),
     Described(
         "gauge",
