@@ -43,7 +43,15 @@ class Listener:
             loop = asyncio.get_running_loop()
             return web.BaseRequest(*parts, loop, client_max_size=_LARGEST)  # type: ignore[arg-type, misc]
 
-        self._web = web.Server(answer, request_factory=request, handler_cancellation=True, access_log=None)
+        # An API server takes headers of a megabyte, and so the longest tokens.
+        self._web = web.Server(
+            answer,
+            request_factory=request,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=2**20,
+            max_field_size=2**20,
+        )
 
     def start(self, port: int = 0) -> None:
         """Listen on 127.0.0.1; raises OSError when the port is taken."""

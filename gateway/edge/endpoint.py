@@ -28,7 +28,17 @@ from gateway.edge.exchange import Exchange
 from gateway.edge.managers import Managers, envelope_of
 from gateway.edge.metadata import ProtectedResource
 from gateway.edge.origins import Origins
-from gateway.edge.responses import Message, Receive, Scope, Send, answer, throttled, unauthenticated, unavailable
+from gateway.edge.parting import closing, parting
+from gateway.edge.responses import (
+    Receive,
+    Scope,
+    Send,
+    answer,
+    throttled,
+    unauthenticated,
+    unavailable,
+    with_headers,
+)
 from gateway.edge.sources import Sources
 from gateway.errors import ClusterUnavailable, Unauthenticated
 from gateway.identity.attempts import TooManyFailures
@@ -103,14 +113,17 @@ class McpEndpoint:
             headers.setdefault(name, value)
         origin = headers.get(b"origin", b"").decode("latin-1")
         is_allowed = self._origins.origin_is_allowed(origin)
-        send = _with_headers(send, _answer_headers(request_id, origin if is_allowed else ""))
+        send = with_headers(send, _answer_headers(request_id, origin if is_allowed else ""))
         if not self._origins.host_is_allowed(headers.get(b"host", b"").decode("latin-1")):
+            send = await parting(scope, receive, send)
             await answer(send, 403, b"This Host is not served here: see listen.allowedHosts.\n")
         elif not is_allowed:
+            send = await parting(scope, receive, send)
             await answer(send, 403, b"This Origin is not allowed: see listen.allowedOrigins.\n")
         elif origin and scope["method"] == "OPTIONS":
             await answer(send, 204, b"", headers=_CORS)
         elif scope["method"] not in _METHODS:
+            send = await parting(scope, receive, send)
             await answer(send, 405, b"", headers=[(b"allow", b"POST, GET, DELETE")])
         else:
             await self._authenticated(scope, receive, send, headers, request_id)
@@ -134,19 +147,20 @@ class McpEndpoint:
             self._metrics.authentication_failure(error.reason)
             _log.info("unauthenticated", reason=error.reason, request_id=request_id)
             metadata = self._resource.metadata_url(scope["path"]) if self._resource else None
-            await unauthenticated(send, error, metadata)
+            await unauthenticated(await parting(scope, receive, send), error, metadata)
             return
         except TooManyFailures as error:
             self._metrics.authentication_failure(error.outcome)
-            await throttled(send, error)
+            await throttled(await parting(scope, receive, send), error)
             return
         except ClusterUnavailable as error:
             self._metrics.authentication_failure("unavailable")
-            await unavailable(send, error)
+            await unavailable(await parting(scope, receive, send), error)
             return
         cluster = self._registry.by_name(principal.cluster)
         if cluster is None:  # taken off the list a moment ago
-            await unauthenticated(send, Unauthenticated("cluster", "The token is not for a cluster of this gateway."))
+            gone = Unauthenticated("cluster", "The token is not for a cluster of this gateway.")
+            await unauthenticated(await parting(scope, receive, send), gone)
             return
         caller = Caller(principal, BearerToken(token, principal.token_digest), cluster, request_id)
         version = _version(headers)
@@ -171,12 +185,13 @@ class McpEndpoint:
             async with asyncio.timeout(self._body_seconds):
                 body = await _read_body(receive)
         except TimeoutError:
-            await answer(send, 408, b"The request's body did not arrive in time.\n")
+            await answer(closing(scope, send), 408, b"The request's body did not arrive in time.\n")
             return
         except ConnectionResetError:
             return
         if body is None:
-            await answer(send, 413, f"The request is larger than {MAX_BODY // 2**20} MiB.\n".encode())
+            text = f"The request is larger than {MAX_BODY // 2**20} MiB.\n".encode()
+            await answer(closing(scope, send), 413, text)
             return
         envelope = envelope_of(body)
         caller: Caller = scope[CALLER]
@@ -323,12 +338,3 @@ def _answer_headers(request_id: str, origin: str) -> list[tuple[bytes, bytes]]:
     if origin:
         fields += [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin"), _CORS[2]]
     return fields
-
-
-def _with_headers(send: Send, fields: list[tuple[bytes, bytes]]) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *fields]
-        await send(message)
-
-    return sending

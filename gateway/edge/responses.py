@@ -57,3 +57,14 @@ async def throttled(send: Send, error: TooManyFailures) -> None:
     body = orjson.dumps({"error": "too_many_failures", "error_description": error.message})
     retry = [(b"retry-after", str(error.retry_after).encode())]
     await answer(send, 429, body, media=b"application/json", headers=retry)
+
+
+def with_headers(send: Send, fields: list[tuple[bytes, bytes]]) -> Send:
+    """Return how to send an answer with these header fields besides its own."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *fields]
+        await send(message)
+
+    return sending

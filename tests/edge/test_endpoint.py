@@ -11,6 +11,7 @@ from gateway.demo.faults import Refuse
 from gateway.edge.endpoint import MAX_BODY
 from gateway.edge.origins import origins_for
 from gateway.edge.responses import Message
+from gateway.identity.attempts import Attempts
 from gateway.protocol.elicitation import Context
 from tests.edge.conftest import INITIALIZE, LIST, Answered, Edge, MakeEdge, Response
 
@@ -89,6 +90,39 @@ async def test_tokens_that_are_not_good_for_this_cluster_get_one_answer(edge: Ed
     elsewhere = cluster.sign(claims | {"aud": ["https://unlisted.example", "k-mcp", "z"]})
     answers = {(await edge.send(headers=edge.headers(token=token))).body for token in (forged, unlisted, elsewhere)}
     assert len(answers) == 1
+
+
+@pytest.mark.parametrize(("parts", "closes"), [(2, False), (20, True)])
+async def test_a_refusal_leaves_no_half_read_request_behind(edge: Edge, parts: int, *, closes: bool) -> None:
+    """A small body is read before the answer, so that the connection can go on; else the client is told it ends."""
+    left = [b" " * 8192] * parts
+    receive = Answered().receiving(left)
+    response = await edge.send(headers=edge.headers(token=None), receive=receive)
+    assert response.status == 401
+    assert response.headers.get("connection") == ("close" if closes else None)
+    assert (await receive())["type"] == "http.request" if closes else True
+
+
+async def test_a_refusal_does_not_wait_for_ever(edge: Edge) -> None:
+    """A body that does not come is not waited for longer than a second."""
+
+    async def nothing() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    response = await edge.send(headers=edge.headers(token=None), receive=nothing)
+    assert (response.status, response.headers["connection"]) == (401, "close")
+
+
+async def test_a_source_that_fails_too_often_is_429(make_edge: MakeEdge) -> None:
+    """It is said when to come back, in a header and in words."""
+    edge = await make_edge()
+    attempts = Attempts(lambda: 0.0, 1)
+    edge.bench.identity._attempts = attempts  # noqa: SLF001  # the workbench's own has no limit
+    assert [(await edge.send(headers=edge.headers(token="a.b.c"))).status for _ in range(2)] == [401, 429]
+    response = await edge.send(headers=edge.headers(token="a.b.c"))
+    assert response.headers["retry-after"] == "60"
+    assert response.json()["error"] == "too_many_failures"
 
 
 async def test_a_cluster_that_can_not_be_asked_is_503(edge: Edge) -> None:
@@ -202,12 +236,16 @@ async def test_a_request_whose_client_left_is_not_served(edge: Edge) -> None:
 
 
 async def test_the_token_is_judged_before_the_body_is_read(edge: Edge) -> None:
-    """Nobody without a token makes the gateway take a megabyte."""
+    """Nobody without a token makes the gateway take a megabyte; a little is read and thrown away."""
+    taken = 0
 
-    async def never() -> Message:
-        raise AssertionError
+    async def endless() -> Message:
+        nonlocal taken
+        taken += 8192
+        return {"type": "http.request", "body": b" " * 8192, "more_body": True}
 
-    assert (await edge.send(headers=edge.headers(token="bad"), receive=never)).status == 401
+    assert (await edge.send(headers=edge.headers(token="bad"), receive=endless)).status == 401
+    assert taken <= 80 * 1024
 
 
 @pytest.mark.parametrize(
