@@ -10,10 +10,12 @@ import asyncio
 import logging
 import ssl
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
+import h11
 import hypercorn.asyncio.run
 import hypercorn.asyncio.tcp_server
 import hypercorn.protocol
@@ -57,6 +59,8 @@ class ListenerConfig(Config):
         super().__init__()
         self.tls = tls
         self.connections: set[Connection] = set()
+        self._headers_at = 0
+        self._headers: list[tuple[bytes, bytes]] = []
         self.bind = [f"{f'[{listen.host}]' if ':' in listen.host else listen.host}:{listen.port}"]
         self.backlog = BACKLOG
         # A token of 16 KiB is the gateway's to refuse, with its own words; both limits are for all headers together.
@@ -78,6 +82,13 @@ class ListenerConfig(Config):
     def ssl_enabled(self) -> bool:
         """Whether the listener speaks TLS."""
         return self.tls is not None
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """Return the headers of every answer, which change once a second."""
+        second = int(time.time())
+        if self._headers_at != second:
+            self._headers_at, self._headers = second, super().response_headers(protocol)
+        return self._headers
 
     def create_ssl_context(self) -> ssl.SSLContext | None:
         """Return the context that was handed over, whose certificate may change."""
@@ -200,6 +211,21 @@ def _no_threads(*_: object) -> Any:
 
 class _Http1(H11Protocol):
     """HTTP/1.1 without the upgrade to HTTP/2 (h2c), by which requests get past a proxy's rules; RFC 9113 dropped it."""
+
+    _head = b""
+
+    async def _send_h11_event(self, event: Any) -> None:
+        """Write one part of an answer; the head of one whose length is known goes out together with its body."""
+        try:
+            data = self._head + (self.connection.send(event) or b"")
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        waits = isinstance(event, h11.Response) and any(name == b"content-length" for name, _ in event.headers)
+        self._head = data if waits else b""
+        if data and not waits:
+            await self.send(RawData(data))
 
     async def _check_protocol(self, event: Any) -> None:
         if event.method == b"PRI":  # a proxy that knows what it speaks to
