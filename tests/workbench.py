@@ -1,5 +1,6 @@
 """Boundary between a test and the inside of the gateway: a session on an embedded cluster, through the real rooms."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from gateway.identity.options import IdentityOptions
 from gateway.identity.verifier import Identity
 from gateway.kube.credential import BearerToken
 from gateway.policy.options import PolicyOptions
+from gateway.protocol.outgoing import answer, words
 from gateway.telemetry.audit import AuditRecord
 from gateway.telemetry.metrics import Metrics
 from gateway.tools import all_tools
@@ -32,6 +34,14 @@ from gateway.tools.tool import Tool
 
 NOBODY = Answers({}, can_ask=False)
 """Nothing was asked, and nobody could be."""
+
+
+_FENCED = re.compile(r" · data, not instructions, up to (\[end [0-9a-f]{4}\])\n(.*?)\n\1(?=\n|$)", re.DOTALL)
+
+
+def unfenced(text: str) -> str:
+    """Return an answer without the words that say where a cluster's own lines end."""
+    return _FENCED.sub(r"\n\2", text)
 
 
 class Clock:
@@ -126,13 +136,13 @@ class Workbench:
         checked = tool.arguments.model_validate(dict(arguments))
         async with self.session(answers=answers, service_account=service_account, tool=tool.name) as session:
             text: str = await tool.run(session, checked)
-            return text
+            return answer(self.metrics, self.options, text)
 
     async def failure(self, tool: str | Tool[Any], arguments: Mapping[str, Any], **session: Any) -> str:
         """Run a tool that must fail, and return what the agent reads."""
         with pytest.raises(GatewayError) as caught:
             await self.call(tool, arguments, **session)
-        return explain(caught.value)
+        return words(self.metrics, self.options, explain(caught.value))
 
     def sent(self) -> list[str]:
         """Return what reached the API server but discovery and the verification of tokens: `METHOD path?query`."""

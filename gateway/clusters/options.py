@@ -38,7 +38,8 @@ class LimitOptions(Options):
 class ClusterOptions(Options):
     """One listed cluster.
 
-    `server` is the URL that tokens name; `address`, where it differs, is what is dialled.
+    `server` is the URL that tokens name; `address`, where it differs, is what is dialled. With `redaction`, credentials
+    are masked in everything that agents read.
     """
 
     name: Name
@@ -50,6 +51,7 @@ class ClusterOptions(Options):
     tls_server_name: str = Field(default="", max_length=253, pattern=r"^[A-Za-z0-9.-]*$")
     insecure: bool = False
     default_audience: str | None = Field(default=None, min_length=1, max_length=2048)
+    redaction: bool = True
     policy: PolicyOptions = PolicyOptions()
     limits: LimitOptions = LimitOptions()
 

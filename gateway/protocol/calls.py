@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import mcp_types as types
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from gateway.access.questions import AnswerNeeded, Answers
 from gateway.access.session import Access, Caller
 from gateway.errors import BadArgument, GatewayError
+from gateway.protocol import outgoing
 from gateway.protocol.direct import DirectCall, Told
 from gateway.protocol.elicitation import Context, Rounds, answers_so_far, ask_now, input_required, is_modern
 from gateway.tools.explain import explain
@@ -144,13 +146,13 @@ class Calls:
         try:
             text = await running
             outcome = "ok"
-            return Told(text)
+            return Told(outgoing.answer(self._access.metrics, caller.cluster, text))
         except AnswerNeeded:
             outcome = None
             raise
         except GatewayError as error:
             outcome = error.outcome
-            return Told(explain(error), failed=True)
+            return Told(outgoing.words(self._access.metrics, caller.cluster, explain(error)), failed=True)
         except Exception:  # noqa: BLE001  # an exception that left here would show its text to the client
             outcome = "internal"
             _log.exception("tool_failed", tool=tool.name, request_id=caller.request_id)
@@ -191,21 +193,28 @@ class Calls:
                     raise asked
                 return await self._run(context, tool, arguments, answers)
             except AnswerNeeded as needed:
+                caller = caller_of(context)
+                message = outgoing.words(self._access.metrics, caller.cluster, needed.question.message)
+                question = replace(needed.question, message=message)
                 if is_modern(context):
-                    raise
+                    raise AnswerNeeded(question) from needed
                 asked = None
                 asking = time.perf_counter()
                 try:
-                    word = await ask_now(context, needed.question, self._lapses_after)
+                    word = await ask_now(context, question, self._lapses_after)
                 finally:
-                    caller_of(context).spent.asking += time.perf_counter() - asking
-                answers = Answers({**answers.given, needed.question.key: word}, answers.can_ask)
+                    caller.spent.asking += time.perf_counter() - asking
+                answers = Answers({**answers.given, question.key: word}, answers.can_ask)
         raise BadArgument("Too many questions came up. Call again with resource, name and namespace spelled out.")
 
     async def _run(self, context: Context, tool: Tool[Any], arguments: Arguments, answers: Answers) -> str:
         caller = caller_of(context)
         seconds = tool.seconds(arguments) if tool.seconds else caller.cluster.limits.call_seconds
-        report = context.session.report_progress
+
+        async def report(done: float, total: float | None, message: str) -> None:
+            said = outgoing.words(self._access.metrics, caller.cluster, message)
+            await context.session.report_progress(done, total, said)
+
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline, self._access.session(caller, tool.name, answers, report, seconds=seconds) as session:

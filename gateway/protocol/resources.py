@@ -13,8 +13,10 @@ from gateway.access.continuation import Continuation
 from gateway.access.questions import Answers
 from gateway.access.session import Access, Caller, ClusterSession
 from gateway.errors import ClusterUnavailable, GatewayError
+from gateway.protocol import outgoing
 from gateway.protocol.calls import caller_of
 from gateway.protocol.elicitation import Context
+from gateway.telemetry.metrics import Metrics
 from gateway.tools.completing import Completed, complete_argument, complete_uri
 from gateway.tools.explain import explain
 from gateway.tools.resources import MIME_TYPE, TEMPLATES, Target, page, read, uri_of
@@ -73,6 +75,7 @@ class Resources:
             MCPError: There is none, it may not be read, or the cluster can't be asked.
         """
         text = await self._run(context, "resources/read", lambda session: read(session, params.uri), uri=params.uri)
+        text = outgoing.answer(self._access.metrics, caller_of(context).cluster, text)
         contents = types.TextResourceContents(uri=params.uri, mime_type=MIME_TYPE, text=text)
         return types.ReadResourceResult(contents=[contents])
 
@@ -114,7 +117,7 @@ class Resources:
                 return await work(session)
         except GatewayError as error:
             outcome = error.outcome
-            raise refusal(error, uri) from error
+            raise refusal(self._access.metrics, caller, error, uri) from error
         except TimeoutError as error:
             outcome = "timeout"
             raise MCPError(code=types.INTERNAL_ERROR, message="Not finished in time. Try again.") from error
@@ -125,11 +128,11 @@ class Resources:
             self._access.ended(caller, what, outcome, started)
 
 
-def refusal(error: GatewayError, uri: str = "") -> MCPError:
+def refusal(metrics: Metrics, caller: Caller, error: GatewayError, uri: str = "") -> MCPError:
     """Return the JSON-RPC error: -32602 for what another request mends, -32603 for what time or a person does."""
     code = types.INTERNAL_ERROR if error.outcome in _ELSEWHERE else types.INVALID_PARAMS
     data: dict[str, Any] | None = {"uri": uri[:2048]} if uri else None
-    return MCPError(code=code, message=explain(error), data=data)
+    return MCPError(code=code, message=outgoing.words(metrics, caller.cluster, explain(error)), data=data)
 
 
 def internal(caller: Caller, what: str) -> MCPError:

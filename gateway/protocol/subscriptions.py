@@ -125,7 +125,7 @@ class Subscriptions:
             if not is_open.done():
                 await task
         except GatewayError as error:
-            raise refusal(error, uri) from error
+            raise refusal(self._access.metrics, caller, error, uri) from error
         except Exception as error:
             raise internal(caller, "resources/subscribe") from error
         finally:
@@ -175,7 +175,7 @@ class Subscriptions:
                 async with _until_expiry(caller):
                     await watching.tell(notify)
         except GatewayError as error:
-            raise refusal(error) from error
+            raise refusal(self._access.metrics, caller, error) from error
         except TimeoutError:
             pass
         finally:

@@ -75,6 +75,13 @@ CATALOGUE: Final = (
     ),
     Described(
         "counter",
+        "redactions",
+        _CLUSTER,
+        "Values that looked like credentials and were masked in what callers read.",
+        "They stand where everybody with the right to read sees them: find them, and put them into Secrets.",
+    ),
+    Described(
+        "counter",
         "rate_limited",
         ("cluster", "rate"),
         "Calls refused because their caller had used up a minute's worth.",

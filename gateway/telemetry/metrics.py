@@ -40,6 +40,7 @@ class Metrics:
         self._api_seconds = Timings("api_request_seconds")
         self._authentication_failures = Counts("authentication_failures")
         self._rate_limited = Counts("rate_limited")
+        self._redactions = Counts("redactions")
         counted = (
             self._calls,
             self._call_seconds,
@@ -48,6 +49,7 @@ class Metrics:
             self._api_seconds,
             self._authentication_failures,
             self._rate_limited,
+            self._redactions,
         )
         self.registry.register(_Collector(lambda: (each.family() for each in counted)))
         ProcessCollector(registry=self.registry)
@@ -79,6 +81,10 @@ class Metrics:
     def rate_limited(self, cluster: str, rate: str) -> None:
         """Count one call that was one too many."""
         self._rate_limited.add(cluster, rate)
+
+    def redacted(self, cluster: str, values: int) -> None:
+        """Count values that were masked in one text."""
+        self._redactions.add(cluster, count=values)
 
     def watch_state(self, readings: Callable[[], Iterable[Reading]]) -> None:
         """Read these numbers from the process' state at each scrape."""

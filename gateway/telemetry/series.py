@@ -52,9 +52,9 @@ class Counts:
         self._described = BY_NAME[name]
         self._by_labels: dict[tuple[str, ...], int] = {}
 
-    def add(self, *labels: str) -> None:
-        """Count one."""
-        self._by_labels[labels] = self._by_labels.get(labels, 0) + 1
+    def add(self, *labels: str, count: int = 1) -> None:
+        """Count one, or so many."""
+        self._by_labels[labels] = self._by_labels.get(labels, 0) + count
 
     def family(self) -> CounterMetricFamily:
         """Show what was counted."""

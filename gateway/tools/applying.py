@@ -18,6 +18,8 @@ from gateway.kube.errors import (
     ServerFault,
     Throttled,
 )
+from gateway.redaction.masks import numbered
+from gateway.redaction.objects import without_credentials
 from gateway.tools.difference import addition, difference, without_noise
 from gateway.tools.explain import explain
 from gateway.tools.naming import shown
@@ -86,21 +88,31 @@ async def preview(session: ClusterSession, targets: Iterable[Target], *, force: 
 
 
 async def _tried(session: ClusterSession, target: Target, *, force: bool) -> Preview:
+    redaction = session.cluster.redaction
     if target.awaits:
         # It is not sent before something else was written, so the policy is asked now.
         session.judge(target.request(force=force, dry_run=False), target.kind)
-        return Preview(target, "created", tuple(addition(target.document.content)))
+        return Preview(target, "created", _lines(None, target.document.content, redaction=redaction))
     live = await _live(session, target)
     answer = await session.request(target.request(force=force, dry_run=True), target.kind)
     warning = _warning(answer)
     if live is None:
-        return Preview(target, "created", tuple(addition(target.document.content)), warning=warning)
+        return Preview(target, "created", _lines(None, target.document.content, redaction=redaction), warning=warning)
     after = await parse(answer.body)
     if len(answer.body) > _OFF_LOOP:
-        lines = tuple(await asyncio.to_thread(difference, live, after))
+        lines = await asyncio.to_thread(_lines, live, after, redaction=redaction)
     else:
-        lines = tuple(difference(live, after))
+        lines = _lines(live, after, redaction=redaction)
     return Preview(target, "changed" if lines else "unchanged", lines, live, warning)
+
+
+def _lines(live: dict[str, Any] | None, after: dict[str, Any], *, redaction: bool) -> tuple[str, ...]:
+    """Return the lines that show what changes; credentials have numbers, so that it is seen where one changes."""
+    if redaction:
+        mask = numbered()
+        live = without_credentials(live, mask=mask)
+        after = without_credentials(after, mask=mask)
+    return tuple(addition(after) if live is None else difference(live, after))
 
 
 async def _live(session: ClusterSession, target: Target) -> dict[str, Any] | None:

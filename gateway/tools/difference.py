@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from gateway.redaction.visible import visible
+
 _CONTEXT: Final = 3
 _LINES_SQUARED: Final = 4_000_000
 """Changed lines before times after from which no finest difference is looked for: that takes quadratic time."""
@@ -209,10 +211,3 @@ def _string(text: str) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{visible(escaped)}"'
-
-
-def visible(text: str) -> str:
-    """Write out what no reader would see or what reorders what they see (Unicode categories Cc, Cf, Zl, Zp)."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\t" else f"\\u{{{ord(c):x}}}" for c in text)

@@ -17,7 +17,8 @@ from gateway.kube.errors import (
 
 def explain(error: GatewayError) -> str:
     """Return the text for the agent: Kubernetes' own words where it said something, then the next step."""
-    said = error.message.rstrip(". \n")
+    # Whatever an API server or a webhook says is one line here: more could pass for more answers.
+    said = " ".join(error.message.split()).rstrip(". ")
     match error:
         case InvalidToken():
             return "The cluster no longer accepts the token. Ask the person to renew it, then call again."

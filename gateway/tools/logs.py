@@ -8,11 +8,15 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from gateway.access.session import ClusterSession
+from gateway.clusters.options import ClusterOptions
 from gateway.errors import GatewayError
 from gateway.kube.errors import Invalid
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
+from gateway.redaction.text import spoken
+from gateway.redaction.visible import visible
 from gateway.tools.pods import PodRef, containers_of, default_container, pod_of, read_pod
+from gateway.tools.shaping import fenced
 from gateway.tools.tool import Arguments
 
 DEFAULT_LINES: Final = 100
@@ -106,7 +110,7 @@ async def read_log(
         others = f" (of {', '.join(containers_of(found))}; * for all)"
         part = await _read(session, pod, container, parameters, limit)
     which = f" container {container}{others}" if container else ""
-    return "\n".join([f"{head}{which}{before} · {part.said(parameters)}", *part.lines])
+    return fenced(f"{head}{which}{before} · {part.said(parameters)}", part.lines)
 
 
 async def _section(session: ClusterSession, pod: PodRef, container: str, parameters: LogParameters, limit: int) -> str:
@@ -114,7 +118,7 @@ async def _section(session: ClusterSession, pod: PodRef, container: str, paramet
         part = await _read(session, pod, container, parameters, limit)
     except (Invalid, NoLog) as error:
         return f"--- {container} · no log: {error.message[:300]}"
-    return "\n".join([f"--- {container} · {part.said(parameters)}", *part.lines])
+    return fenced(f"--- {container} · {part.said(parameters)}", part.lines)
 
 
 def _no_log(error: Invalid) -> GatewayError:
@@ -136,8 +140,8 @@ async def _read(session: ClusterSession, pod: PodRef, container: str, parameters
     if parameters.previous and body.startswith(b"unable to retrieve container logs for "):
         raise NoLog("The log from before the last restart has been removed from the node. Call without `previous`.")
     if len(body) > _OFF_LOOP:
-        return await asyncio.to_thread(_part, body, parameters, limit)
-    return _part(body, parameters, limit)
+        return await asyncio.to_thread(_part, body, parameters, limit, session.cluster)
+    return _part(body, parameters, limit, session.cluster)
 
 
 async def _body(session: ClusterSession, pod: PodRef, container: str, parameters: LogParameters, tail: int) -> bytes:
@@ -171,8 +175,12 @@ def _query(container: str, parameters: LogParameters, tail: int) -> tuple[tuple[
     return tuple(query.items())
 
 
-def _part(body: bytes, parameters: LogParameters, limit: int) -> _Part:
-    lines = [line.rstrip("\r") for line in _COLOURS.sub("", body.decode("utf-8", "backslashreplace")).split("\n")]
+def _part(body: bytes, parameters: LogParameters, limit: int, cluster: ClusterOptions) -> _Part:
+    text = _COLOURS.sub("", body.decode("utf-8", "backslashreplace")).replace("\r\n", "\n")
+    if cluster.redaction:
+        # Before anything is looked for in it: what matches must not tell what is masked.
+        text = spoken(text)
+    lines = visible(text).split("\n")
     if not lines[-1]:
         lines.pop()
     read = matching = len(lines)

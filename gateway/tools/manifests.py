@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.errors import BadArgument
+from gateway.redaction.masks import MASKED
 from gateway.tools.yaml_values import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -21,7 +22,7 @@ from gateway.tools.yaml_values import (
 )
 
 _CUT: Final = re.compile(
-    r"…\[\d+ (more (bytes|items|characters)|keys|items)\]|^\[(\d+ more keys|masked|redacted)\]$"
+    rf"…\[\d+ (more (bytes|items|characters)|keys|items)\]|^\[(\d+ more keys|masked|redacted)\]$|{MASKED.pattern}"
 ).search
 """What stands where an answer of the gateway was cut or something was masked: applied, it would replace the value."""
 
@@ -75,6 +76,9 @@ def _counted(where: str, root: Any) -> tuple[int, int]:
             if isinstance(value, dict):
                 size += sum(map(len, value))
                 following += value.values()
+                for key in value:
+                    if "[" in key and _CUT(key):
+                        raise _cut(where, key)
             elif isinstance(value, list):
                 following += value
             elif isinstance(value, str):

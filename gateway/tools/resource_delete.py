@@ -12,8 +12,8 @@ from gateway.errors import GatewayError
 from gateway.kube.errors import Conflict
 from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
+from gateway.redaction.visible import visible
 from gateway.tools.applying import words
-from gateway.tools.difference import visible
 from gateway.tools.naming import namespace_of, resource_type
 from gateway.tools.pods import check_identity
 from gateway.tools.shaping import parse

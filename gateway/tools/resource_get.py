@@ -8,6 +8,8 @@ from gateway.access.session import ClusterSession
 from gateway.errors import BadArgument
 from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
+from gateway.redaction.objects import without_credentials
+from gateway.redaction.text import Clean
 from gateway.tools.logs import MOST_BYTES, LogParameters, read_log
 from gateway.tools.naming import namespace_of, resource_type
 from gateway.tools.pods import WORKLOADS
@@ -60,19 +62,22 @@ async def resource_get(session: ClusterSession, arguments: GetArguments) -> str:
     if subresource == "status":
         # Kubernetes answers with the whole object; what was asked for is its status.
         document = {key: document[key] for key in ("apiVersion", "kind", "status") if key in document}
-    document = trimmed(document, annotations=arguments.include_annotations)
+    read = trimmed(document, annotations=arguments.include_annotations)
+    document = without_credentials(read) if session.cluster.redaction else read
     parameters = arguments.parameters
     asked = parameters.limit_bytes if "limit_bytes" in parameters.model_fields_set else None
     limit = min(asked or session.cluster.limits.answer_bytes, MOST_BYTES) - 512
+    # What had nothing to look for need not be looked at again when it leaves.
+    answer = Clean if document is read else str
     if arguments.output == "json":
         document, cut = fitted(document, limit)
-        return as_json({"cluster": session.cluster.name, **({"cut": True} if cut else {}), "object": document})
+        return answer(as_json({"cluster": session.cluster.name, **({"cut": True} if cut else {}), "object": document}))
     # Compact JSON costs a model fewer tokens than YAML, and the gateway a two-hundredth of the time: docs/formats.md.
     text, cut = written(document, as_yaml if arguments.output == "yaml" else as_json, limit)
     where = f" in namespace {namespace}" if namespace else ""
     said = " · parts cut at …[more]; parameters.limitBytes for more" if cut else ""
     named = f"{kind.qualified}/{arguments.name}{f'/{subresource}' if subresource else ''}"
-    return f"cluster {session.cluster.shown} · {named}{where}{said}\n{text}"
+    return answer(f"cluster {session.cluster.shown} · {named}{where}{said}\n{text}")
 
 
 def _check_served(kind: ResourceType, subresource: str) -> None:

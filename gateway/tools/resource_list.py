@@ -10,8 +10,12 @@ from gateway.access.continuation import Continuation
 from gateway.access.session import ClusterSession
 from gateway.kube.request import JSON, TABLE, Request
 from gateway.kube.types import ResourceType
+from gateway.redaction.masks import plain
+from gateway.redaction.names import is_secret
+from gateway.redaction.objects import without_credentials
+from gateway.redaction.text import NAMED
 from gateway.tools.naming import resource_type
-from gateway.tools.shaping import as_json, as_yaml, fitted, one_line, parse, trimmed
+from gateway.tools.shaping import as_json, as_yaml, fenced, fitted, one_line, parse, trimmed
 from gateway.tools.tool import Arguments, Tool
 
 MAX_ITEMS: Final = 500
@@ -117,18 +121,19 @@ async def _page(session: ClusterSession, kind: ResourceType, arguments: ListArgu
     )
     document = await parse((await session.request(request, kind)).body)
     metadata = document.get("metadata") or {}
+    redaction = session.cluster.redaction
     if document.get("kind") == "Table":
-        columns, items = _table(document, across=across, names=arguments.output == "name")
+        columns, items = _table(document, across=across, names=arguments.output == "name", redaction=redaction)
         documents: list[Any] = []
     else:
         documents = [trimmed(item, annotations=arguments.include_annotations) for item in document.get("items") or ()]
-        columns, items = "", list(_wholes(documents, arguments.output, _budget(session)))
+        columns, items = "", list(_wholes(documents, arguments.output, _budget(session), redaction=redaction))
     return _Page(
         columns, tuple(items), tuple(documents), metadata.get("continue") or "", metadata.get("remainingItemCount")
     )
 
 
-def _table(document: dict[str, Any], *, across: bool, names: bool) -> tuple[str, list[str]]:
+def _table(document: dict[str, Any], *, across: bool, names: bool, redaction: bool) -> tuple[str, list[str]]:
     """Return the heading and one line a row; columns of low priority and those that say nothing are left out."""
     definitions = document.get("columnDefinitions") or []
     rows = document.get("rows") or []
@@ -137,9 +142,10 @@ def _table(document: dict[str, Any], *, across: bool, names: bool) -> tuple[str,
         shown = shown[:1]
     else:
         shown = [i for i in shown if any(one_line(row["cells"][i]) not in _EMPTY for row in rows)] or shown[:1]
+    secret = {i for i in shown if redaction and is_secret(str(definitions[i].get("name")))}
     lines = []
     for row in rows:
-        cells = [one_line(row["cells"][i]) for i in shown]
+        cells = [_cell(row["cells"][i], secret=i in secret) for i in shown]
         if across:
             cells.insert(0, ((row.get("object") or {}).get("metadata") or {}).get("namespace", ""))
         lines.append("\t".join(cells))
@@ -150,11 +156,21 @@ def _table(document: dict[str, Any], *, across: bool, names: bool) -> tuple[str,
     return "" if names else "\t".join(heading), lines
 
 
-def _wholes(documents: Iterable[dict[str, Any]], output: str, budget: int) -> Iterator[str]:
-    """Write out each object, but those beyond the budget to nothing: no more of them is shown, and YAML is slow."""
-    for document in documents:
+def _cell(value: object, *, secret: bool) -> str:
+    text = one_line(value)
+    return plain(NAMED, text) if secret and text not in _EMPTY else text
+
+
+def _wholes(documents: list[dict[str, Any]], output: str, budget: int, *, redaction: bool) -> Iterator[str]:
+    """Write out each object, but those beyond the budget to nothing: no more of them is shown, and YAML is slow.
+
+    In the list each is replaced by what may be shown of it.
+    """
+    for number, document in enumerate(documents):
         text = ""
         if budget >= 0:
+            if redaction:
+                document = documents[number] = without_credentials(document)  # noqa: PLW2901  # the whole list goes on
             # YAML is longer than JSON, so this does not fit either.
             long = output == "yaml" and len(as_json(document)) > budget
             text = _whole(document, "json" if long else output)
@@ -217,9 +233,11 @@ def _text(session: ClusterSession, kind: ResourceType, arguments: ListArguments,
         said = f"{count} shown"
     else:
         said = f"last {count}" if arguments.continue_ else f"{count} in all"
-    parts = [f"{head} · {said}", page.columns, *page.items, page.note]
-    if following:
-        parts.append(f"continue: {following}")
+    lines = [line for line in (page.columns, *page.items) if line]
+    # What events say was written by whoever runs in the cluster.
+    said_by_others = (kind.plural, arguments.output) == ("events", "table")
+    text = fenced(f"{head} · {said}", lines) if said_by_others else "\n".join([f"{head} · {said}", *lines])
+    parts = [text, page.note, f"continue: {following}" if following else ""]
     return "\n".join(part for part in parts if part)
 
 

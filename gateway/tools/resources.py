@@ -19,6 +19,7 @@ from gateway.kube.request import JSON, METADATA_LIST, Request, by_name
 from gateway.kube.types import ResourceType
 from gateway.kube.uris import CLUSTERED, NAMESPACED, joined, split
 from gateway.kube.watch import Events, Listed, follow
+from gateway.redaction.objects import without_credentials
 from gateway.tools.naming import shown
 from gateway.tools.shaping import as_json, fitted, parse, trimmed
 
@@ -103,7 +104,10 @@ async def read(session: ClusterSession, uri: str) -> str:
     """
     target = await target_of(session, uri)
     document = await parse((await session.request(_request("get", target), target.kind)).body)
-    document, cut = fitted(trimmed(document, annotations=False), session.cluster.limits.answer_bytes - 512)
+    document = trimmed(document, annotations=False)
+    if session.cluster.redaction:
+        document = without_credentials(document)
+    document, cut = fitted(document, session.cluster.limits.answer_bytes - 512)
     return as_json({"cluster": session.cluster.name, **({"cut": True} if cut else {}), "object": document})
 
 

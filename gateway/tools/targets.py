@@ -15,7 +15,7 @@ from gateway.errors import BadArgument, NotOffered
 from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
 from gateway.policy.rules import is_restricted, kind_is_offered
-from gateway.tools.difference import visible
+from gateway.redaction.visible import visible
 from gateway.tools.manifests import Document
 from gateway.tools.naming import shown
 

@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from gateway.demo import EmbeddedCluster
-from tests.workbench import Workbench
+from tests.workbench import Workbench, unfenced
 
 RUNNING: Mapping[str, Any] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 
@@ -34,7 +34,7 @@ def owner(kind: str, api_version: str = "apps/v1", **spec: Any) -> dict[str, Any
 async def log(bench: Workbench, name: str = "web", resource: str = "pods", **parameters: Any) -> str:
     """Read a log as an agent does."""
     arguments = {"resource": resource, "name": name, "namespace": "demo", "subresource": "logs"}
-    return await bench.call("resource_get", {**arguments, "parameters": parameters})
+    return unfenced(await bench.call("resource_get", {**arguments, "parameters": parameters}))
 
 
 async def no_log(bench: Workbench, name: str = "web", resource: str = "pods", **parameters: Any) -> str:
@@ -209,7 +209,7 @@ async def test_a_log_is_readable_whatever_its_bytes(bench: Workbench, cluster: E
     cluster.seed([pod("web", "main")])
     raw = b"\xff\xfe caf\xc3\xa9\r\n\x1b[1;31mred\x1b[0m\nform\x0cfeed and \xe2\x80\xa8 separator\n"
     cluster.logs.write("demo", "web", "main", raw)
-    assert (await log(bench)).split("\n")[1:] == ["\\xff\\xfe café", "red", "form\x0cfeed and \u2028 separator"]
+    assert (await log(bench)).split("\n")[1:] == ["\\xff\\xfe café", "red", "form\\ffeed and \\u2028 separator"]
 
 
 async def test_a_large_log_is_filtered_whole(bench: Workbench, cluster: EmbeddedCluster) -> None:

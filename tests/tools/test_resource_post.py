@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from gateway.access.questions import AnswerNeeded, Answers, Question
 from gateway.clusters.options import LimitOptions
 from gateway.demo import EmbeddedCluster
-from gateway.demo.faults import Hang, Reply, Reset
+from gateway.demo.faults import Latency, Reply, Reset
 from gateway.errors import BadArgument
 from gateway.policy.options import PolicyOptions
 from gateway.tools.running import ExecBody
@@ -395,7 +395,7 @@ async def test_nothing_in_a_command_is_hidden_from_the_person(
     cluster.seed([pod()])
     bench = await workbench(ASKING)
     question = await asked(bench, {**command("x"), "body": {"command": "ls\r\x1b[8m \u202e; rm -rf /"}})
-    assert question.message.endswith("ls\\u000d\\u001b[8m \\u202e; rm -rf /")
+    assert question.message.endswith("ls\\r\\u001b[8m \\u202e; rm -rf /")
 
 
 async def test_a_plan_is_for_one_command_and_one_run(workbench: MakeWorkbench, cluster: EmbeddedCluster) -> None:
@@ -512,3 +512,25 @@ async def test_a_dry_run_that_breaks_evicts_nothing(free: Workbench, cluster: Em
         text = await free.failure("resource_post", evict())
     assert "may have been evicted" not in text
     assert not execs(free)
+
+
+async def test_a_pod_without_a_uid_is_not_evicted(free: Workbench) -> None:
+    """It could not be made sure that just this pod goes."""
+    found = orjson.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}})
+    with free.cluster.fault(Reply(200, found, "application/json"), paths=["*/pods/web"], verbs=["get"]):
+        text = await free.failure("resource_post", evict())
+    assert text.startswith("Nothing was done: what the API server answers has no name or no uid")
+
+
+async def test_an_eviction_without_an_answer_may_have_happened(free: Workbench) -> None:
+    """Nobody is told that the pod is still there."""
+    with free.cluster.fault(Reset(-1), paths=["*/pods/web/eviction"]) as reset:
+        text = await free.failure("resource_post", evict())
+        assert "It may have been done" not in text
+        assert reset.hits == 1
+    with free.cluster.fault(Reset(-1), paths=["*/pods/web/eviction"]) as reset, free.cluster.fault(
+        Latency(0), paths=["*/pods/web/eviction"], count=1
+    ):
+        text = await free.failure("resource_post", evict())
+    assert "It may have been done. Look before you do it again." in text
+    assert reset.hits == 1

@@ -13,6 +13,8 @@ from gateway.errors import BadArgument, ClusterUnavailable, GatewayError, NotOff
 from gateway.kube.errors import ApiError, Forbidden, Invalid, InvalidToken, NotFound, TooLarge
 from gateway.kube.request import JSON, Request
 from gateway.kube.types import ResourceType
+from gateway.redaction.objects import without_credentials
+from gateway.redaction.text import spoken
 from gateway.tools.diagnose.facts import EVENTS, KINDS, WORDS, Event, Facts, Ref, plural_of, scope
 from gateway.tools.diagnose.links import is_wide
 from gateway.tools.diagnose.objects import dig, when
@@ -145,12 +147,24 @@ async def _one(
             answer = await session.request(_request(read, kind), kind)
         if read.container:
             text = answer.body.decode("utf-8", "backslashreplace")
+            if session.cluster.redaction:
+                text = spoken(text)
             if not text.startswith(_NO_LOG):
                 collected.logs[read.ref, read.container] = tuple(text.splitlines())
             return
-        _keep(collected, read, await parse(answer.body))
+        document = await parse(answer.body)
+        _keep(collected, read, _said(document, read) if session.cluster.redaction else document)
     except GatewayError as error:
         _failed(collected, read, error)
+
+
+def _said(document: dict[str, Any], read: Read) -> dict[str, Any]:
+    """Return a document or list without credentials in what findings quote of it: messages, before they are cut."""
+    key = "message" if read.resource == EVENTS else "status"
+    for item in document.get("items") or (document,):
+        if key in item:
+            item[key] = without_credentials(item[key])
+    return document
 
 
 def _failed(collected: _Collected, read: Read, error: GatewayError) -> None:

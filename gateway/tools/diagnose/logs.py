@@ -19,14 +19,6 @@ _LAYERS: Final = re.compile(
     r"runc create failed|unable to start container process|error during container init): "
 ).sub
 _FRAMES: Final = re.compile(r"^\s+(at |File |/|\^|\.\.\. )|^goroutine |^\t").match
-_SECRET: Final = re.compile(
-    r"(?P<url>://[^\s:/@]*:)[^\s/@]+(?=@)|"
-    r"(?P<name>(?<![\w/.-])(?:\w*(?:password|passwd|secret|token|api_?key))\b[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]+|"
-    r"(?P<bearer>\bbearer )\S+",
-    re.IGNORECASE,
-)
-
-
 UNREACHED: Final = re.compile(
     r".*(connection refused|ECONNREFUSED)|no such host|name or service not known|could not translate host|ENOTFOUND|"
     r"bad address|no route to host|connection timed out|i/o timeout|temporary failure in name resolution|"
@@ -54,11 +46,5 @@ def plain(message: str) -> str:
     return _LAYERS("", message)
 
 
-def masked(text: str) -> str:
-    """Return text without what looks like a password or a token."""
-    return _SECRET.sub(lambda found: f"{found['url'] or found['name'] or found['bearer']}•••", text)
-
-
 def _short(line: str) -> str:
-    line = masked(line)
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"

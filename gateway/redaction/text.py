@@ -1,0 +1,232 @@
+"""Boundary between text and the same text without credentials: what looks like one, and what is called one."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.redaction import masks
+from gateway.redaction.masks import Mask
+from gateway.redaction.names import STEMS, is_harmless, is_secret
+from gateway.redaction.rules import ENCODED, Rule, decoded, load
+
+NAMED: Final = "secret"
+"""The kind of what is a credential by its name alone."""
+_PIECE: Final = 64 * 1024
+"""Characters of a text that are looked through in one go."""
+_LONGEST: Final = 64
+"""Characters of the longest name before and after its stem."""
+_NAME: Final = "abcdefghijklmnopqrstuvwxyz0123456789_.-ñ"
+_VALUE: Final = (
+    r"(?:\"(?P<double>(?:[^\"\\\n]|\\.)++)|'(?P<single>[^'\n]++)|`(?P<tick>[^`\n]++)"
+    r"|\\[\"'](?P<escaped>(?:[^\"'\\\n]|\\[^\"'\n])++)"
+    r"|(?P<block>[|>][+-]?[0-9]?[ \t]*+\n)"
+    r"|(?P<bare>[^\s\"'`&<>|,;{}()\[\]\\](?:[^\s\"'`&<>\\,;]|[,;](?=\S)(?![\w.-]{1,40}+[=:]))*+))"
+)
+_ASSIGNED: Final = re.compile(
+    rf"(?:{'|'.join(STEMS)})(?P<tail>[\w.-]{{0,{_LONGEST}}}+)(?:\\?[\"'`]|\]){{0,3}}+"
+    rf"[ \t]{{0,8}}+(?P<sign>:=|=>|={{1,3}}|:(?!//))[ \t]{{0,8}}+{_VALUE}"
+)
+_FLAGGED: Final = re.compile(rf"(?<![\w-])--?(?P<name>[\w.-]{{1,128}}+)\\?[\"']?[ \t]{{1,4}}+(?![-:=]){_VALUE}")
+_PAIR: Final = re.compile(
+    r"(?<!\w)(?:name|key)\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?P<name>[\w./-]{1,128}+)\\?[\"']?"
+    rf"(?:\s|,|\\n){{0,40}}+\\?[\"']?value\\?[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}{_VALUE}"
+)
+_QUOTED: Final = ("double", "single", "tick", "escaped")
+_LEAD: Final = re.compile(r"\s*(?:[#;-]\s*)?(?:export\s|set\s|env\s)?\s*[\"']?").fullmatch
+"""What may stand before a name for the line to be one of a configuration."""
+_FIELDS: Final = re.compile(r"[\s&][\w.-]+=").search
+_ON: Final = re.compile(r"(?:\\[^\s\"'`]|[^\s\"'`&<>\\])++").match
+_PROSE: Final = re.compile(r"[a-z]+[,:]?").fullmatch
+_GOES_ON: Final = re.compile(r" [a-z(\"']").match
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What has to be looked for in a text: these rules, and credentials by their names."""
+
+    rules: tuple[Rule, ...]
+    names: bool
+
+
+class Clean(str):
+    """A text that was looked at as a whole, and has nothing that would have to be looked for."""
+
+    __slots__ = ()
+
+
+def due(raw: bytes) -> Due | None:
+    """Return what a text in UTF-8 has to be looked through for; None, at little cost, for most texts."""
+    found = load().due(raw)
+    return None if found is None else Due(*found)
+
+
+def redacted(text: str, *, mask: Mask = masks.plain) -> str:
+    """Return a text with every credential in it masked; JSON stays JSON."""
+    if isinstance(text, Clean):
+        return text
+    found = due(text.encode("utf-8", "surrogatepass"))
+    return text if found is None else looked_through(text, found, escaped=True, mask=mask)
+
+
+def spoken(text: str) -> str:
+    """Return what a program said, as it said it, with every credential in it masked."""
+    return "".join(
+        piece if (found := due(piece.encode("utf-8", "surrogatepass"))) is None else looked_through(piece, found)
+        for piece in _pieces(text)
+    )
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a long text after whole lines: most pieces have nothing, and none keeps others waiting for long."""
+    # A private key has many lines.
+    length = len(text) if "PRIVATE KEY" in text else _PIECE
+    at = 0
+    while at < len(text):
+        end = text.find("\n", at + length) + 1 or len(text)
+        yield text[at:end]
+        at = end
+
+
+def looked_through(
+    text: str, found: Due, *, config: bool = False, escaped: bool = False, mask: Mask = masks.plain
+) -> str:
+    """Return a text with the credentials masked that `found` says it may have.
+
+    In a `config` file a credential may be of several words; elsewhere those are a sentence. In an `escaped` text a
+    backslash may belong to JSON around it, and ends a credential.
+    """
+    for rule in found.rules:
+        text = _by_rule(text, rule, mask)
+    if found.names and (":" in text or "=" in text or "-" in text):
+        text = _by_name(text, _Manner(config, escaped), mask)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """What kind of text it is, see `looked_through`."""
+
+    config: bool
+    escaped: bool
+
+
+def _by_rule(text: str, rule: Rule, mask: Mask) -> str:
+    kept: list[str] = []
+    at = 0
+    for found in rule.pattern.finditer(text):
+        start, end = found.span(rule.group) if found[rule.group] else found.span()
+        if start < at or not _holds(rule, found, text[start:end]):
+            continue
+        # Some of the detector's patterns take in what stands around a credential.
+        word = text[start:end].lstrip(' \t\r\n"=:')
+        start = end - len(word)
+        word = word.rstrip(' \t\r\n"')
+        kept += text[at:start], mask(rule.kind, word)
+        at = start + len(word)
+    return "".join((*kept, text[at:])) if kept else text
+
+
+def _holds(rule: Rule, found: re.Match[str], word: str) -> bool:
+    if rule.kind == "url-password":
+        return masks.BEGINNING not in f"{word} " and not is_harmless("password", word)
+    if rule.kind == ENCODED:
+        said = decoded(word)
+        return redacted(said) != said
+    return rule.guard is None or rule.guard(found)
+
+
+def _by_name(text: str, manner: _Manner, mask: Mask) -> str:
+    """Mask values that an assignment, a flag, or a pair of `name` and `value` calls credentials."""
+    # Lower-cased without a change of length, which `str.lower` does not promise.
+    low = text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+    spans = list(_assignments(text, low, manner))
+    if "value" in low:
+        spans += _others(text, low, _PAIR, replace(manner, config=True))
+    if "-" in low:
+        spans += _others(text, low, _FLAGGED, replace(manner, config=False))
+    if not spans:
+        return text
+    kept: list[str] = []
+    at = 0
+    for start, end, kind in sorted(spans):
+        if start >= at:
+            kept += text[at:start], mask(kind, text[start:end])
+            at = end
+    return "".join((*kept, text[at:]))
+
+
+_Span = tuple[int, int, str]
+
+
+def _assignments(text: str, low: str, manner: _Manner) -> Iterator[_Span]:
+    contexts = load().contexts
+    at = 0
+    while found := _ASSIGNED.search(low, at):
+        at = found.end("tail")
+        before = low[max(found.start() - _LONGEST, 0) : found.start()]
+        start = found.start() - len(before) + len(before.rstrip(_NAME))
+        name = low[start:at]
+        if text.endswith(masks.BEGINNING, 0, start):
+            continue
+        if is_secret(name):
+            if (span := _value(text, found, name, start, manner)) is not None:
+                yield *span, NAMED
+                at = span[1]
+            continue
+        begin, end = found.span(str(found.lastgroup))
+        for kind, pattern in contexts.get(end - begin, ()):
+            if pattern.search(text, max(start - 1, 0), end + 1):
+                yield begin, end, kind
+                at = end
+                break
+
+
+def _others(text: str, low: str, pattern: re.Pattern[str], manner: _Manner) -> Iterator[_Span]:
+    at = 0
+    while found := pattern.search(low, at):
+        at = found.end("name")
+        name = found["name"]
+        if is_secret(name) and (span := _value(text, found, name, found.start(), manner)) is not None:
+            yield *span, NAMED
+            at = span[1]
+
+
+def _value(text: str, found: re.Match[str], name: str, start: int, manner: _Manner) -> tuple[int, int] | None:
+    """Return where the value begins and ends that is to be masked, None where it is no credential."""
+    group = str(found.lastgroup)
+    begin, end = found.span(group)
+    if group == "block":
+        return _block(text, start, end)
+    value = text[begin:end]
+    if group in _QUOTED:
+        return None if is_harmless(name, value) or value.startswith(masks.BEGINNING) else (begin, end)
+    if not manner.escaped and (more := _ON(text, end)) is not None:
+        end = more.end()
+        value = text[begin:end]
+    lead = text[text.rfind("\n", 0, start) + 1 : start]
+    following = text.find("\n", begin)
+    rest = text[begin : following if following >= 0 else len(text)].rstrip()
+    assigned = "=" in (found.groupdict().get("sign") or "")
+    if len(rest) > len(value) and (manner.config or assigned) and _LEAD(lead) and not _FIELDS(rest):
+        value = rest
+    elif _PROSE(value) and _GOES_ON(text, end):
+        return None
+    else:
+        value = value.rstrip(",;:.)]}")
+    return None if is_harmless(name, value) or value.startswith("$(") else (begin, begin + len(value))
+
+
+def _block(text: str, start: int, at: int) -> tuple[int, int] | None:
+    """Return where the lines are of a YAML block that is the value of a name: those that are indented more."""
+    lead = text[text.rfind("\n", 0, start) + 1 : start]
+    depth = len(lead) - len(lead.lstrip(" "))
+    end = at
+    for line in text[at:].splitlines(keepends=True):
+        if line.strip() and len(line) - len(line.lstrip(" ")) <= depth:
+            break
+        end += len(line)
+    body = text[at:end]
+    if not body.strip() or body.lstrip().startswith(masks.BEGINNING):
+        return None
+    return at + len(body) - len(body.lstrip()), at + len(body.rstrip())
