@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ from gateway.kube.holding import Memory
 from gateway.protocol.calls import Calls
 from gateway.protocol.elicitation import LAPSES_AFTER
 from gateway.protocol.server import create_server
-from gateway.settings import Settings, load_settings
+from gateway.reload import Reload
+from gateway.settings import Settings
+from gateway.settings.origin import Origin
 from gateway.telemetry.audit import AuditTrail
 from gateway.telemetry.metrics import Metrics
 from gateway.tools import all_tools
@@ -57,20 +60,24 @@ class Gateway:
     pool: Pool
     endpoint: McpEndpoint
     certificate: ServerCertificate | None
+    reload: Reload
 
 
-def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES_AFTER) -> Quart:
+def create_app(
+    settings: Settings | None = None, *, origin: Origin | None = None, lapses_after: float = LAPSES_AFTER
+) -> Quart:
     """Build the ASGI app for the agent port. Dials nobody and opens nothing before it is served.
 
-    Without settings they come from the environment and the file that KUBE_MCP_GATEWAY_CONFIG names. A question to the
-    person lapses after so many seconds.
+    Without settings they come from the environment and the file that KUBE_MCP_GATEWAY_CONFIG names. `origin` is where
+    the settings came from: clusters that change there are taken up. A question to the person lapses after so many
+    seconds.
 
     Raises:
         SettingsError: They can't be used.
     """
     if settings is None:
-        named = os.environ.get("KUBE_MCP_GATEWAY_CONFIG")
-        settings = load_settings(Path(named) if named else None, {})
+        origin = _environment()
+        settings = origin.load()
     app = Quart("gateway")
     metrics = Metrics()
     registry = ClusterRegistry(settings.clusters)
@@ -86,8 +93,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     access = Access(pool, discovery, identity, metrics, audit, rates)
     sealing_keys = _sealing_keys(settings)
     confirmation = Confirmation(Plans(sealing_keys, used_plans or UsedInMemory(time.monotonic), time.time))
-    tools = all_tools(Continuation(sealing_keys), confirmation)
-    calls = Calls(access, tools, lapses_after=lapses_after)
+    calls = Calls(access, all_tools(Continuation(sealing_keys), confirmation), lapses_after=lapses_after)
     server = create_server(
         access,
         calls,
@@ -96,8 +102,7 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
         lapses_after=lapses_after,
         serve_resources=settings.serve_resources,
     )
-    managers = Managers.of(server)
-    listen = settings.listen
+    managers, listen = Managers.of(server), settings.listen
     endpoint = McpEndpoint(
         app.asgi_app,
         identity=identity,
@@ -114,9 +119,11 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
     certificate = ServerCertificate(listen.tls) if listen.tls else None
     if certificate:
         metrics.watch_state(certificate.readings)
-    app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint, certificate)
+    reload = Reload(origin or Origin(), settings, registry, pool)
+    app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint, certificate, reload)
     watched = Watched(access, registry, audit, sealing_keys, managers.owners)
-    metrics.watch_state(lambda: readings(watched))
+    metrics.watch_state(partial(readings, watched))
+    metrics.watch_state(reload.readings)
 
     @app.get("/health")
     async def health() -> tuple[str, int]:
@@ -132,18 +139,23 @@ def create_app(settings: Settings | None = None, *, lapses_after: float = LAPSES
             if certificate:
                 await stack.enter_async_context(certificate.watching())
             await stack.enter_async_context(pool)
-            for shared in (windows, used_plans):
-                if shared is not None:
-                    stack.push_async_callback(shared.close)
-            stack.push_async_callback(identity.close)
-            stack.push_async_callback(discovery.close)
+            shared = [store.close for store in (windows, used_plans) if store is not None]
+            for close in (*shared, identity.close, discovery.close):
+                stack.push_async_callback(close)
             await stack.enter_async_context(managers.run())
+            if origin is not None:
+                await stack.enter_async_context(reload.watching())
             readiness.ready = True
             yield
             readiness.ready = False
             await endpoint.close_streams()
 
     return app
+
+
+def _environment() -> Origin:
+    named = os.environ.get("KUBE_MCP_GATEWAY_CONFIG")
+    return Origin(Path(named) if named else None)
 
 
 def _shared(url: str | None) -> "tuple[SharedWindows | None, UsedInStore | None]":

@@ -20,7 +20,8 @@ from gateway.admin import bind, url_of
 from gateway.app import Gateway, create_app
 from gateway.cli.connection import CLOSING, ListenerConfig, install
 from gateway.errors import GatewayError
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
+from gateway.settings.origin import Origin
 from gateway.telemetry.logs import configure_logging
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +34,8 @@ def run(file: Path | None, overrides: Mapping[str, Any]) -> None:
         SettingsError: The settings have mistakes.
         GatewayError: The gateway can't start; the text says why.
     """
-    settings = load_settings(file, overrides)
+    origin = Origin(file, overrides)
+    settings = origin.load()
     configure_logging(settings.log, sys.stderr)
     for cluster in settings.clusters:
         if cluster.insecure:
@@ -44,7 +46,7 @@ def run(file: Path | None, overrides: Mapping[str, Any]) -> None:
                 risk="its certificate is not verified: whoever is in between reads every token",
             )
     sock = bind(settings.listen.host, settings.listen.port, otherwise="choose another with --port")
-    app = create_app(settings)
+    app = create_app(settings, origin=origin)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve_app(app, settings, sock))
 
@@ -109,6 +111,7 @@ async def serve_app(
     config.bind = [f"fd://{sock.detach()}"]  # which hypercorn closes
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload.ask)
     install()
     try:
         await serve(app, config, shutdown_trigger=until_told)

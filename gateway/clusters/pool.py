@@ -162,7 +162,7 @@ class Pool:
         await asyncio.gather(*self._closing)
 
     def when_retired(self, *listeners: Callable[[ClusterKey], None]) -> None:
-        """Tell these, from now on, each key that ended because its CA bundle changed."""
+        """Tell these, from now on, each key that ended: its CA bundle changed, or it is listed no more."""
         self._on_retired += listeners
 
     @asynccontextmanager
@@ -182,6 +182,19 @@ class Pool:
             entry.used = self._clock()
             if not warm.leases and self._draining.pop(id(warm), None) is not None:
                 self._close(warm)
+
+    def retire(self, cluster: ClusterOptions) -> None:
+        """End all that is kept for a cluster that is listed no more, or not like this; calls that use it finish."""
+        key = self._last_keys.pop(cluster.server, None)
+        if key is not None:
+            self._drop_if_open(key)
+            self._tell_retired(key)
+
+    def renew(self, cluster: ClusterOptions) -> None:
+        """Make the cluster's client and gates anew with the next call, as its limits are then."""
+        key = self._last_keys.get(cluster.server)
+        if key is not None:
+            self._drop_if_open(key)
 
     def key(self, cluster: ClusterOptions) -> ClusterKey:
         """Return the cluster's key as its CA bundle is now.
@@ -270,10 +283,16 @@ class Pool:
         self._last_keys[key.url] = key
         if outdated == key:
             return
-        if outdated in self._entries:
-            self._drop(outdated)
+        self._drop_if_open(outdated)
+        self._tell_retired(outdated)
+
+    def _drop_if_open(self, key: ClusterKey) -> None:
+        if key in self._entries:
+            self._drop(key)
+
+    def _tell_retired(self, key: ClusterKey) -> None:
         for listener in self._on_retired:
-            listener(outdated)
+            listener(key)
 
     def _connect(self, cluster: ClusterOptions, bundle: Bundle, now: float) -> _Warm:
         limits = cluster.limits

@@ -10,6 +10,12 @@ class ClusterRegistry:
 
     def __init__(self, clusters: Iterable[ClusterOptions]) -> None:
         """Index the clusters; the settings have made sure that URLs and names are unique."""
+        self._by_url: dict[str, ClusterOptions] = {}
+        self._by_name: dict[str, ClusterOptions] = {}
+        self.replace(clusters)
+
+    def replace(self, clusters: Iterable[ClusterOptions]) -> None:
+        """List these from now on, and no others."""
         listed = tuple(clusters)
         self._by_url = {cluster.server: cluster for cluster in listed}
         self._by_name = {cluster.name: cluster for cluster in listed}

@@ -61,7 +61,7 @@ class TrustStore:
         """Start empty; `clock` counts seconds."""
         self._clock = clock
         self._seen: dict[Path, _Seen] = {}
-        self._fixed: dict[str, Bundle] = {}
+        self._fixed: dict[tuple[str, bool], Bundle] = {}
         self._contexts: WeakValueDictionary[str, ssl.SSLContext] = WeakValueDictionary()
         self._ends: dict[tuple[str, str], float] = {}
 
@@ -75,9 +75,9 @@ class TrustStore:
         """
         if cluster.certificate_authority is not None:
             return self._from_file(cluster.certificate_authority, cluster.name)
-        if (fixed := self._fixed.get(cluster.name)) is None:
-            fixed = bundle_from(cluster.certificate_authority_data or "", verify=not cluster.insecure)
-            self._fixed[cluster.name] = fixed
+        given = (cluster.certificate_authority_data or "", cluster.insecure)
+        if (fixed := self._fixed.get(given)) is None:
+            fixed = self._fixed[given] = bundle_from(given[0], verify=not cluster.insecure)
         return fixed
 
     def _from_file(self, path: Path, name: str) -> Bundle:

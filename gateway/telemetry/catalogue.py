@@ -210,6 +210,20 @@ CATALOGUE: Final = (
     ),
     Described(
         "gauge",
+        "settings_reload_failed",
+        (),
+        "1 while the settings' files hold something newer that can't be used.",
+        "The last good settings stay in use. The log's settings_reload_failed names every mistake.",
+    ),
+    Described(
+        "gauge",
+        "settings_loaded_timestamp_seconds",
+        (),
+        "When the settings in use were read, as Unix time.",
+        "Older than the last change: the file that is watched is not the one that was changed.",
+    ),
+    Described(
+        "gauge",
         "tls_certificate_expires_timestamp_seconds",
         (),
         "When the certificate that new connections to the agents' port get ends, as Unix time.",
