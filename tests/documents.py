@@ -14,6 +14,7 @@ from gateway.access.plans import Plans, UsedInMemory
 from gateway.access.sealing import SealingKeys
 from gateway.tools import all_tools
 from gateway.tools.tool import Tool
+from tests import alerts
 
 DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# Tools
@@ -70,8 +71,9 @@ def _type(argument: dict[str, Any]) -> str:
     return str(argument.get("type", "any"))
 
 
-PAGES = {"tools.md": tools_page}
+PAGES = {"tools.md": tools_page, "alerts.md": alerts.page}
 
 if __name__ == "__main__":
     for page, text in PAGES.items():
         (DOCS / page).write_text(text(), encoding="utf-8")
+    alerts.MANIFEST.write_text(alerts.manifest(), encoding="utf-8")
