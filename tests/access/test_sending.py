@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Literal
 
 import pytest
 
@@ -30,15 +31,16 @@ BUDGET = (
 STARTING = b'{"kind":"Status","reason":"TooManyRequests","code":429,"message":"storage is (re)initializing"}'
 
 
-def write(verb: str = "patch", *, dry_run: bool = False) -> Request:
+def write(verb: Literal["create", "patch", "delete"] = "patch", *, dry_run: bool = False) -> Request:
     """Return a write; what it is about does not matter."""
     return Request(
-        verb="delete" if verb == "delete" else "patch",
+        verb=verb,
         group="",
         version="v1",
         resource="pods",
         namespace="demo",
         name="web",
+        subresource="eviction" if verb == "create" else "",
         query=(DRY_RUN,) if dry_run else (),
         body=b"{}",
         content_type="application/apply-patch+yaml",
@@ -76,7 +78,9 @@ def test_only_what_was_not_begun_is_sent_again(given: Answer, repeats: int, left
 @pytest.fixture
 async def writing(workbench: MakeWorkbench) -> Workbench:
     """Give a workbench that may write, on a cluster that is given up after a fifth of a second."""
-    policy = PolicyOptions(writes=frozenset({"apply", "delete"}), confirmation="none")
+    policy = PolicyOptions(
+        writes=frozenset({"apply", "post", "delete"}), subresources=frozenset({"pods/eviction"}), confirmation="none"
+    )
     return await workbench(policy, LimitOptions(first_byte_seconds=0.2))
 
 
@@ -117,13 +121,13 @@ async def test_who_waits_for_a_busy_api_server_holds_no_place(workbench: MakeWor
 
 
 @pytest.mark.parametrize("fault", [Reset(-1), Reset(0), Reset(20), Hang("tls"), Hang("headers"), server_error(504)])
-@pytest.mark.parametrize("verb", ["patch", "delete"])
+@pytest.mark.parametrize("verb", ["create", "patch", "delete"])
 async def test_a_write_that_got_no_answer_is_sent_once_and_may_have_been_done(
-    writing: Workbench, fault: Fault, verb: str
+    writing: Workbench, fault: Fault, verb: Literal["create", "patch", "delete"]
 ) -> None:
     """Nobody is told that it failed, and nothing is sent twice."""
     async with writing.session() as session:
-        with writing.cluster.fault(fault, paths=["*/pods/web"]) as struck, pytest.raises(Unclear) as caught:
+        with writing.cluster.fault(fault, paths=["*/pods/web*"]) as struck, pytest.raises(Unclear) as caught:
             await session.request(write(verb), PODS)
     assert struck.hits == 1
     assert caught.value.message.startswith("Cluster east did not say that it was done, nor that it was not: ")
@@ -173,7 +177,9 @@ async def test_a_dead_cluster_is_left_alone_and_tried_again(workbench: MakeWorkb
     assert (state.breaker.word, state.breaker.opened) == ("closed", 1)
 
 
-@pytest.mark.parametrize("fault", [Reply(401, b"{}"), Reply(403, b"{}"), server_error(500), server_error(503), Reply(429)])
+@pytest.mark.parametrize(
+    "fault", [Reply(401, b"{}"), Reply(403, b"{}"), server_error(500), server_error(503), Reply(429)]
+)
 async def test_an_answer_never_opens_it(bench: Workbench, fault: Fault) -> None:
     """However often a cluster says no, it lives."""
     async with bench.session() as session:

@@ -122,6 +122,30 @@ async def test_a_changed_ca_file_swaps_the_client_and_drains_the_old_one(
     assert (await is_closed(old.server), await is_closed(new.server)) == (True, False)
 
 
+async def test_a_ca_that_changes_while_nobody_uses_the_cluster_is_told_too(
+    cluster: EmbeddedCluster, pool: Pool, clock: Clock, tmp_path: Path
+) -> None:
+    """What others keep for the old key ends, although the client itself had been dropped long before."""
+    ca = tmp_path / "ca.crt"
+    ca.write_bytes(cluster.ca_pem)
+    east = listed(cluster, certificate_authority=ca, certificate_authority_data=None)
+    retired: list[ClusterKey] = []
+    pool.when_retired(retired.append)
+    async with pool.lease(east) as old:
+        pass
+    clock.forward(1000)
+    pool.expire()
+    assert repr(pool) == "<Pool 0 open, 0 draining>"
+    async with pool.lease(east):
+        assert retired == []
+    clock.forward(1000)
+    pool.expire()
+    ca.write_bytes(cluster.ca_pem + AUTHORITY.pem())
+    async with pool.lease(east) as new:
+        assert retired == [old.key]
+        assert new.breaker is not old.breaker
+
+
 async def test_no_call_fails_while_a_ca_is_rotated(
     cluster: EmbeddedCluster, west: EmbeddedCluster, pool: Pool, clock: Clock, tmp_path: Path
 ) -> None:
@@ -193,6 +217,7 @@ async def test_a_used_client_is_renewed_after_its_time(cluster: EmbeddedCluster,
         async with pool.lease(east) as new:
             assert new.server is not old.server
             assert (new.gate is old.gate, new.verification is old.verification, new.key == old.key) == (True,) * 3
+            assert new.breaker is old.breaker
             assert repr(pool) == f"<Pool 1 open, 1 draining: east: 1 held, {IDLE}>"
         assert not await is_closed(old.server)
     assert repr(pool) == f"<Pool 1 open, 0 draining: east: 0 held, {IDLE}>"

@@ -266,3 +266,4 @@ def test_nothing_passes_that_a_promise_forbids(
     assert attributes.subresource not in NEVER_SUBRESOURCES
     if attributes.verb not in {"get", "list", "watch"} or attributes.subresource in {"exec", "eviction"}:
         assert policy.writes
+    assert attributes.name or attributes.verb not in {"patch", "delete"}

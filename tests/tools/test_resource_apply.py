@@ -381,3 +381,14 @@ def test_schema_is_short(auto: Workbench) -> None:
     schema = auto.tools["resource_apply"].input_schema()
     assert schema["properties"]["manifest"]["anyOf"] == [{"type": "string"}, {"type": "object"}]
     assert schema["required"] == ["manifest"]
+
+
+async def test_more_documents_than_one_call_may_ask_about_are_refused(workbench: MakeWorkbench) -> None:
+    """Before anything is tried or written; the answer says how many there may be."""
+    policy = PolicyOptions(writes=frozenset({"apply"}), confirmation="none")
+    bench = await workbench(policy, LimitOptions(requests_per_call=20))
+    manifest = bundle(*(config_map(f"c{number}") for number in range(6)))
+    text = await bench.failure("resource_apply", {"manifest": manifest})
+    assert "has 6 documents, and 5 can be applied in one call to this cluster" in text
+    assert bench.sent() == []
+    await bench.call("resource_apply", {"manifest": bundle(*(config_map(f"c{number}") for number in range(5)))})

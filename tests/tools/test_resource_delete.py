@@ -5,6 +5,7 @@ import pytest
 
 from gateway.access.confirmation import WouldFail
 from gateway.access.questions import AnswerNeeded, Answers
+from gateway.demo.faults import Reply, Truncate
 from gateway.policy.options import PolicyOptions
 from gateway.tools.naming import resource_type
 from gateway.tools.resource_delete import delete
@@ -162,3 +163,22 @@ async def test_the_policy_has_to_name_it(workbench: MakeWorkbench) -> None:
     bench = await workbench(PolicyOptions(writes=frozenset({"apply", "post"})))
     assert not bench.tools["resource_delete"].is_offered(bench.options.policy)
     assert bench.tools["resource_delete"].is_offered(DELETES)
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"name": "a"}, {"uid": "u"}])
+async def test_what_has_no_name_or_uid_is_not_deleted(person: Workbench, metadata: Any) -> None:
+    """It could not be made sure that just this object goes; the agent hears so, and not that the gateway failed."""
+    found = orjson.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    with person.cluster.fault(Reply(200, found, "application/json"), paths=[PATH], verbs=["get"]):
+        text = await person.failure("resource_delete", TARGET)
+    assert text.startswith("Nothing was done: what the API server answers has no name or no uid")
+    assert deletions(person) == 0
+
+
+async def test_a_deletion_whose_answer_can_not_be_read_is_told_as_done(person: Workbench) -> None:
+    """The status has said that it is done; a cut answer must not turn that into a failure."""
+    question = await asked(person, **TARGET)
+    with person.cluster.fault(Truncate(10), paths=[PATH], verbs=["delete"]):
+        text = await person.call("resource_delete", TARGET, answers=said(question, "yes"))
+    assert "deleted: ConfigMap demo/a" in text
+    assert not await exists(person)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from gateway.access.questions import AnswerNeeded, Answers, Question
 from gateway.clusters.options import LimitOptions
 from gateway.demo import EmbeddedCluster
-from gateway.demo.faults import Latency, Reply, Reset
+from gateway.demo.faults import Hang, Reply, Reset
 from gateway.errors import BadArgument
 from gateway.policy.options import PolicyOptions
 from gateway.tools.running import ExecBody
@@ -520,17 +520,3 @@ async def test_a_pod_without_a_uid_is_not_evicted(free: Workbench) -> None:
     with free.cluster.fault(Reply(200, found, "application/json"), paths=["*/pods/web"], verbs=["get"]):
         text = await free.failure("resource_post", evict())
     assert text.startswith("Nothing was done: what the API server answers has no name or no uid")
-
-
-async def test_an_eviction_without_an_answer_may_have_happened(free: Workbench) -> None:
-    """Nobody is told that the pod is still there."""
-    with free.cluster.fault(Reset(-1), paths=["*/pods/web/eviction"]) as reset:
-        text = await free.failure("resource_post", evict())
-        assert "It may have been done" not in text
-        assert reset.hits == 1
-    with free.cluster.fault(Reset(-1), paths=["*/pods/web/eviction"]) as reset, free.cluster.fault(
-        Latency(0), paths=["*/pods/web/eviction"], count=1
-    ):
-        text = await free.failure("resource_post", evict())
-    assert "It may have been done. Look before you do it again." in text
-    assert reset.hits == 1
