@@ -161,6 +161,18 @@ async def test_policy_and_limits_act_on_the_next_call(tmp_path: Path) -> None:
         assert "cluster east ·" in (await served.call(client, "east")).text
 
 
+async def test_a_name_that_is_given_to_another_cluster_brings_no_token_there(tmp_path: Path) -> None:
+    """Whoever was verified for the old `east` is refused, and not sent to what is called `east` now."""
+    async with serving(tmp_path, "east") as served, httpx2.AsyncClient(timeout=30) as client:
+        assert "cluster east ·" in (await served.call(client, "east")).text
+        seen = served.clusters["west"].served
+        served.write(listed(served.clusters["west"], name="east"))
+        await served.says("settings_reloaded")
+        assert (await served.call(client, "east", "/east")).status_code == 401
+        assert served.clusters["west"].served == seen
+        assert "cluster east ·" in (await served.call(client, "west", "/east")).text
+
+
 async def test_settings_that_can_not_be_used_leave_everything_as_it_was(tmp_path: Path) -> None:
     """A mistake is loud in log and metric, and told once; the last good state serves, until the mistake is mended."""
     async with serving(tmp_path, "east") as served, httpx2.AsyncClient(timeout=30) as client:

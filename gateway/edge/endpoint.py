@@ -158,7 +158,8 @@ class McpEndpoint:
             await unavailable(await parting(scope, receive, send), error)
             return
         cluster = self._registry.by_name(principal.cluster)
-        if cluster is None:  # taken off the list a moment ago
+        # Taken off the list a moment ago, or its name given to another: no token may meet another's cluster.
+        if cluster is None or cluster.server != principal.cluster_url:
             gone = Unauthenticated("cluster", "The token is not for a cluster of this gateway.")
             await unauthenticated(await parting(scope, receive, send), gone)
             return

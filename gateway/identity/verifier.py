@@ -249,7 +249,9 @@ class Identity:
             expires_at=candidate.claims.expires_at,
             token_id=candidate.claims.token_id,
         )
-        self._verdicts.put(candidate.token.digest, _Verdict(principal, candidate.cluster, until))
+        # Listed anew while its keys were read, the cluster may want other tokens; this verdict is for one call then.
+        if self._registry.by_url(candidate.cluster.server) is candidate.cluster:
+            self._verdicts.put(candidate.token.digest, _Verdict(principal, candidate.cluster, until))
         return principal
 
     def _refuse(self, candidate: _Candidate, reason: Reason) -> Unauthenticated:
