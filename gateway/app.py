@@ -133,7 +133,7 @@ def create_app(
     async def serving() -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             # First in, so that it can be asked to the very end, and a port in use is not told as a task group's error.
-            admin = create_admin_app(readiness, metrics.registry)
+            admin = create_admin_app(readiness, metrics.registry, watched, settings.admin)
             app.extensions["admin_url"] = await stack.enter_async_context(admin_listener(admin, settings.admin))
             stack.enter_context(audit)
             if certificate:

@@ -1,5 +1,7 @@
 """Boundary between settings as people write them (camelCase, YAML) and the frozen options of each room."""
 
+from ipaddress import ip_address
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -16,3 +18,11 @@ class Options(BaseModel):
         validate_default=True,
         hide_input_in_errors=True,
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens there; an unknown name is taken for reachable."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

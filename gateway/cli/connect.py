@@ -19,7 +19,7 @@ from gateway.bridge.tokens import Mint, Tokens
 from gateway.bridge.upstream import open_upstream
 from gateway.cli.listing import target
 from gateway.cli.minting import mint_for
-from gateway.edge.options import is_loopback
+from gateway.options import is_loopback
 from gateway.errors import BadArgument, GatewayError
 from gateway.telemetry.logs import LogOptions, configure_logging
 

@@ -1,6 +1,6 @@
 """Boundary between the `listen` section of the settings and the endpoint that agents call."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -27,14 +27,6 @@ PublicUrl = Annotated[
     str,
     Field(max_length=2048, pattern=r"^(https://[^/]|http://(localhost|127\.0\.0\.1)(:|/|$))[^\s?#@\"\\]*$"),
 ]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach what listens there; an unknown name is taken for reachable."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class TlsOptions(Options):

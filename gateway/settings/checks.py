@@ -8,7 +8,7 @@ from typing import Any
 from gateway.access.sealing import read_ring_file
 from gateway.clusters.trust import bundle_from
 from gateway.clusters.urls import canonical_url
-from gateway.edge.options import is_loopback
+from gateway.options import is_loopback
 from gateway.settings.model import Settings
 from gateway.settings.places import Path_, Place, Written, where
 from gateway.settings.sources import read_text

@@ -1,7 +1,9 @@
 """Boundary to Prometheus: what is counted and timed as it happens, and what is read when it is scraped."""
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -12,6 +14,8 @@ from prometheus_client.registry import Collector
 from gateway.telemetry.catalogue import BY_NAME, PREFIX
 from gateway.telemetry.series import Counts, Timings
 
+LATEST: Final = 64
+"""Requests of each cluster whose times are kept one by one, for the admin page."""
 _STATUSES: Final = {status.value: str(status.value) for status in HTTPStatus}
 
 
@@ -38,6 +42,7 @@ class Metrics:
         self._own_seconds = Timings("own_seconds")
         self._api_requests = Counts("api_requests")
         self._api_seconds = Timings("api_request_seconds")
+        self.latest: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LATEST))
         self._authentication_failures = Counts("authentication_failures")
         self._rate_limited = Counts("rate_limited")
         self._redactions = Counts("redactions")
@@ -73,6 +78,7 @@ class Metrics:
         self._api_requests.add(cluster, verb, status)
         if seconds is not None:
             self._api_seconds.of(cluster).observe(seconds)
+            self.latest[cluster].append(seconds)
 
     def authentication_failure(self, reason: str) -> None:
         """Count one request without an acceptable token."""
@@ -86,9 +92,10 @@ class Metrics:
         """Count values that were masked in one text."""
         self._redactions.add(cluster, count=values)
 
-    def watch_state(self, readings: Callable[[], Iterable[Reading]]) -> None:
+    def watch_state(self, *readings: Callable[[], Iterable[Reading]]) -> None:
         """Read these numbers from the process' state at each scrape."""
-        self.registry.register(_Collector(lambda: _read(readings())))
+        for each in readings:
+            self.registry.register(_Collector(partial(_state, each)))
 
 
 class _Collector(Collector):
@@ -99,9 +106,9 @@ class _Collector(Collector):
         return self._collect()
 
 
-def _read(readings: Iterable[Reading]) -> Iterator[Metric]:
+def _state(readings: Callable[[], Iterable[Reading]]) -> Iterator[Metric]:
     families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-    for reading in readings:
+    for reading in readings():
         if (family := families.get(reading.name)) is None:
             described = BY_NAME[reading.name]
             made = CounterMetricFamily if described.kind == "counter" else GaugeMetricFamily
