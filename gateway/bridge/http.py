@@ -16,6 +16,10 @@ from gateway.errors import GatewayError
 
 _TIMEOUT: Final = httpx2.Timeout(30.0, connect=10.0, read=300.0)
 """Seconds; an open stream is silent for a quarter of a minute at most."""
+BROKEN: Final = (
+    "The connection to the gateway broke. Whether the call was carried out is not known: if it writes, look before you "
+    "repeat it."
+)
 _REFUSED: Final = frozenset({401, 403})
 
 
@@ -58,10 +62,7 @@ class GatewayClient(httpx2.AsyncClient):
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             why = f" ({error})" if str(error) else ""
             return f"The gateway at {at} can't be reached{why}. Nothing was sent; try again in a minute."
-        return (
-            f"The connection to the gateway at {at} broke ({type(error).__name__}). Whether the call was carried out "
-            "is not known: if it writes, look before you repeat it."
-        )
+        return BROKEN
 
     def _refusal(self, response: httpx2.Response) -> str:
         said = _description(response)

@@ -5,7 +5,8 @@ says where a call goes; nothing is ever sent to another cluster than the one it 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any, Final
 
 import mcp_types as types
@@ -94,25 +95,24 @@ class Bridge:
         return several.instructions({name: self._said.get(name) for name in self._upstreams})
 
     async def _list_tools(self, context: Context, _: types.PaginatedRequestParams) -> types.ListToolsResult:
-        listed = await self._listed("tools")
-        if None in listed.by_cluster.values() and self._waiting is None:
-            self._waiting = self._tasks.start(self._until_listed(context, listed), "bridge-tools")
-        union = listed.union("name")
+        listed = await self._asked("tools", "tools/list")
+        missing = {name for name, answer in listed.items() if isinstance(answer, MCPError)}
+        if missing and self._waiting is None:
+            self._waiting = self._tasks.start(self._until_listed(context, missing), "bridge-tools")
+        union = several.Listed.of(listed).union("name")
         tools = [tool if self._only else several.tool_of(tool, clusters) for tool, clusters in union]
         return types.ListToolsResult.model_validate({"tools": tools})
 
-    async def _until_listed(self, context: Context, listed: several.Listed) -> None:
-        """Wait until every cluster has listed its tools, and tell the client each time that one more has."""
-        missing = {name for name, tools in listed.by_cluster.items() if tools is None}
-        attempt = 0
+    async def _until_listed(self, context: Context, missing: set[str]) -> None:
+        """Wait until these clusters have listed their tools, and tell the client each time that one more has."""
+        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
         while missing:
-            await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
-            attempt += 1
-            answers = await asyncio.gather(*(self._whole(self._upstreams[name], "tools") for name in missing))
-            back = {name for name, tools in zip(list(missing), answers, strict=True) if isinstance(tools, list)}
-            if back:
-                missing -= back
+            await asyncio.sleep(next(pauses))
+            listed = await self._asked("tools", "tools/list", missing)
+            still = {name for name, answer in listed.items() if isinstance(answer, MCPError)}
+            if still != missing:
                 await self._subscriptions.tell_tools_changed(context)
+            missing = still
         self._waiting = None
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Json | types.CallToolResult:
@@ -130,7 +130,7 @@ class Bridge:
             return _failed(error.message)
 
     async def _list_prompts(self, _context: Context, _: types.PaginatedRequestParams) -> types.ListPromptsResult:
-        union = (await self._listed("prompts")).union("name")
+        union = several.Listed.of(await self._asked("prompts", "prompts/list")).union("name")
         prompts = [prompt if self._only else several.prompt_of(prompt, clusters) for prompt, clusters in union]
         return types.ListPromptsResult.model_validate({"prompts": prompts})
 
@@ -159,7 +159,8 @@ class Bridge:
     async def _list_templates(
         self, _context: Context, _: types.PaginatedRequestParams
     ) -> types.ListResourceTemplatesResult:
-        union = (await self._listed("resourceTemplates", "resources/templates/list")).union("uriTemplate")
+        listed = await self._asked("resourceTemplates", "resources/templates/list")
+        union = several.Listed.of(listed).union("uriTemplate")
         templates = [template if self._only else several.template_of(template) for template, _ in union]
         return types.ListResourceTemplatesResult.model_validate({"resourceTemplates": templates})
 
@@ -187,31 +188,11 @@ class Bridge:
             reference = {**reference, "uri": several.inner_template(reference["uri"])}
         return await forward(context, upstream, {**asked, "ref": reference, "context": {"arguments": given}})
 
-    async def _listed(self, what: str, method: str = "") -> several.Listed:
-        """Return the whole list of each cluster; raises MCPError where none could be asked."""
-        answers = await asyncio.gather(*(self._whole(upstream, what, method) for upstream in self._upstreams.values()))
-        listed: dict[str, list[Json] | None] = {}
-        for name, answer in zip(self._upstreams, answers, strict=True):
-            if isinstance(answer, MCPError):
-                _log.warning("not_listed", cluster=name, what=what, error=answer.message)
-            listed[name] = None if isinstance(answer, MCPError) else answer
-        failures = [answer for answer in answers if isinstance(answer, MCPError)]
-        if len(failures) == len(answers):
-            raise failures[0]
-        return several.Listed(listed)
-
-    async def _whole(self, upstream: Upstream, what: str, method: str = "") -> list[Json] | MCPError:
-        entries: list[Json] = []
-        cursor: str | None = None
-        try:
-            while True:
-                page = await upstream.request(method or f"{what}/list", {"cursor": cursor} if cursor else {})
-                entries += page[what]
-                cursor = page.get("nextCursor")
-                if not cursor:
-                    return entries
-        except MCPError as error:
-            return error
+    async def _asked(self, what: str, method: str, names: Collection[str] = ()) -> Mapping[str, several.Answer]:
+        """Return the whole list of each of these clusters, by default of all, or why it could not be had."""
+        asked = names or self._upstreams
+        answers = await asyncio.gather(*(_whole(self._upstreams[name], what, method) for name in asked))
+        return dict(zip(asked, answers, strict=True))
 
     def _place(self, uri: str) -> tuple[Upstream, str]:
         """Return the cluster of a URI and the URI there; raises MCPError where it names none."""
@@ -229,6 +210,21 @@ class Bridge:
     def _which(self, cluster: str) -> str:
         named = f"There is no cluster {cluster!r}." if cluster else f"`{several.ARGUMENT}` is missing."
         return f"{named} It is one of: {', '.join(self._upstreams)}."
+
+
+async def _whole(upstream: Upstream, what: str, method: str) -> several.Answer:
+    entries: list[Json] = []
+    cursor: Json = {}
+    try:
+        while True:
+            page = await upstream.request(method, cursor)
+            entries += page[what]
+            if not page.get("nextCursor"):
+                return entries
+            cursor = {"cursor": page["nextCursor"]}
+    except MCPError as error:
+        _log.warning("not_listed", cluster=upstream.cluster, what=what, error=error.message)
+        return error
 
 
 def _failed(text: str) -> types.CallToolResult:

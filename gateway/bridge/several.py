@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from mcp.shared.exceptions import MCPError
+
 ARGUMENT: Final = "cluster"
 _VARIABLE: Final = f"{{{ARGUMENT}}}/"
 
 Json = dict[str, Any]
+
+
+Answer = Sequence[Json] | MCPError
+"""What a cluster lists, or why that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,14 @@ class Listed:
     """What each cluster lists of one sort, None where it could not be asked."""
 
     by_cluster: Mapping[str, Sequence[Json] | None]
+
+    @classmethod
+    def of(cls, answers: Mapping[str, Answer]) -> "Listed":
+        """Take these answers; raises the first failure where there is nothing else."""
+        failures = [answer for answer in answers.values() if isinstance(answer, MCPError)]
+        if len(failures) == len(answers):
+            raise failures[0]
+        return cls({name: None if isinstance(answer, MCPError) else answer for name, answer in answers.items()})
 
     def union(self, key: str) -> list[tuple[Json, tuple[str, ...]]]:
         """Return each different entry once, by its `key`, with the clusters that have it, or may have it."""

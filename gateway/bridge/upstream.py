@@ -9,6 +9,7 @@ import mcp_types as types
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.dispatcher import CallOptions, Dispatcher, ProgressFnT
+from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
     MCP_METHOD_HEADER,
     MCP_NAME_HEADER,
@@ -20,7 +21,7 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types.version import LATEST_MODERN_VERSION
 
 from gateway import __version__
-from gateway.bridge.http import GatewayClient
+from gateway.bridge.http import BROKEN, GatewayClient
 from gateway.bridge.tokens import Tokens
 
 NAME: Final = "kube-mcp-gateway"
@@ -31,6 +32,10 @@ OWN_META: Final[Mapping[str, Any]] = {
     types.CLIENT_CAPABILITIES_META_KEY: {},
 }
 """What stands in `_meta` of the requests that are the bridge's own."""
+
+
+_BROKEN: Final = frozenset({types.CONNECTION_CLOSED, types.PARSE_ERROR})
+"""What the SDK says of an answer of which only a part came."""
 
 
 class Upstream:
@@ -57,7 +62,12 @@ class Upstream:
         options: CallOptions = {"headers": headers}
         if on_progress is not None:
             options["on_progress"] = on_progress
-        return await self._dispatcher.send_raw_request(method, {"_meta": OWN_META, **params}, options)
+        try:
+            return await self._dispatcher.send_raw_request(method, {"_meta": OWN_META, **params}, options)
+        except MCPError as error:
+            if error.code in _BROKEN:
+                raise MCPError(code=types.INTERNAL_ERROR, message=BROKEN) from error
+            raise
 
 
 @asynccontextmanager
