@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from types import TracebackType
 from typing import Final
 
 from gateway.access.questions import Answers
@@ -34,6 +35,7 @@ from gateway.policy.rules import check
 from gateway.telemetry.audit import UNSENT, Auditor, AuditRecord
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recent import Recent
+from gateway.telemetry.traces import CallTrace, RequestTrace
 
 MAX_ANSWER: Final = 8 * 1024 * 1024
 """Bytes of an API server's answer at which reading stops."""
@@ -64,6 +66,7 @@ class Caller:
     cluster: ClusterOptions
     request_id: str
     spent: Spent = field(default_factory=Spent)
+    trace: CallTrace | None = None
 
 
 async def _silent(_done: float, _total: float | None, _message: str) -> None:
@@ -105,24 +108,49 @@ class Access:
         seconds = time.perf_counter() - started - spent.asking
         self.metrics.tool_call(tool, cluster, outcome, seconds, seconds - spent.api, caller.request_id)
         self.recent.call(caller.request_id, principal.issuer, principal.subject, cluster, tool, outcome, seconds)
+        if caller.trace is not None:
+            caller.trace.begin(tool, cluster, caller.request_id)
+            caller.trace.end(outcome)
 
-    @asynccontextmanager
-    async def session(
+    def session(
         self, caller: Caller, tool: str, answers: Answers, report: Report = _silent, *, seconds: float | None = None
-    ) -> AsyncIterator["ClusterSession"]:
-        """Hold the caller's cluster for one run of a tool, which may take `seconds`, or else what a call may.
+    ) -> "_Run":
+        """Return what holds the caller's cluster for one run of a tool (`async with`), and gives its session.
 
-        Raises:
-            ClusterUnavailable: The cluster has no usable client.
+        It may take `seconds`, or else what a call may. Entering it raises ClusterUnavailable where the cluster has no
+        usable client.
         """
-        async with self.pool.lease(caller.cluster) as lease:
-            seconds = caller.cluster.limits.call_seconds if seconds is None else seconds
-            deadline = asyncio.get_running_loop().time() + seconds
-            sender = Sender(lease, caller.token, self.metrics, deadline)
-            try:
-                yield ClusterSession(self, caller, lease, sender, tool, answers, report)
-            finally:
-                sender.let_go()
+        return _Run(self, caller, tool, answers, report, seconds)
+
+
+class _Run:
+    """The life of one session. A class, for a generator takes several times as long."""
+
+    __slots__ = ("_access", "_answers", "_caller", "_leasing", "_report", "_seconds", "_sender", "_tool")
+
+    def __init__(  # noqa: PLR0917  # only `Access.session` calls it
+        self, access: Access, caller: Caller, tool: str, answers: Answers, report: Report, seconds: float | None
+    ) -> None:
+        self._access = access
+        self._caller = caller
+        self._tool = tool
+        self._answers = answers
+        self._report = report
+        self._seconds = caller.cluster.limits.call_seconds if seconds is None else seconds
+        self._leasing = access.pool.lease(caller.cluster)
+
+    async def __aenter__(self) -> "ClusterSession":
+        lease = await self._leasing.__aenter__()
+        access, caller = self._access, self._caller
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        self._sender = Sender(lease, caller.token, access.metrics, deadline)
+        return ClusterSession(access, caller, lease, self._sender, self._tool, self._answers, self._report)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sender.let_go()
+        await self._leasing.__aexit__(kind, error, trace)
 
 
 @dataclass(slots=True)
@@ -135,6 +163,7 @@ class _Outgoing:
     attributes: Attributes
     target: str = ""
     began: float | None = None
+    trace: RequestTrace | None = None
     is_stream: bool = False
     dry_run: bool = False
     decision: str = "internal"
@@ -164,6 +193,24 @@ class _Outgoing:
                 return not _NOT_DONE(message)
             case _:
                 return isinstance(error, TooLarge | NoRoom)
+
+
+class _Out:
+    """A request while it is out; leaving it tells what came of it."""
+
+    __slots__ = ("_outgoing", "_over")
+
+    def __init__(self, outgoing: _Outgoing, over: Callable[[_Outgoing, BaseException | None], None]) -> None:
+        self._outgoing = outgoing
+        self._over = over
+
+    def __enter__(self) -> _Outgoing:
+        return self._outgoing
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over(self._outgoing, error)
 
 
 _NOTHING: Final = Attributes("", "", "", "", "", "", "")
@@ -198,6 +245,8 @@ class ClusterSession:
         self.report = report
         # By which the cluster's own audit log tells what an agent did from what the person did with the same rights.
         self._headers = {"User-Agent": f"{AGENT} (tool={tool}; request={caller.request_id})"}
+        if caller.trace is not None:
+            caller.trace.begin(tool, caller.cluster.name, caller.request_id)
 
     @property
     def cluster(self) -> ClusterOptions:
@@ -246,7 +295,7 @@ class ClusterSession:
             ClusterUnavailable: There was no answer, or too many calls wait for this cluster.
             TooLarge: The answer is over `max_bytes`.
         """
-        async with self._judged(request, kind) as outgoing:
+        with self._judged(request, kind) as outgoing:
             answer = await self._sender.send(request, outgoing.target, max_bytes, partial(self._sending, outgoing))
             outgoing.answered(answer)
         return answer
@@ -283,7 +332,8 @@ class ClusterSession:
             ClusterUnavailable: There was no answer; the text says so where the command may have been started.
             GatewayError: See `request`; the command was not started.
         """
-        async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
+            outgoing = stack.enter_context(self._judged(request, kind))
             outgoing.is_stream = True
             server, token = self._lease.server, self._caller.token
             try:
@@ -318,7 +368,8 @@ class ClusterSession:
             Expired: The resourceVersion is too old, or has become so; raised inside as well.
             GatewayError: See `request`.
         """
-        async with self._judged(request, kind) as outgoing, AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
+            outgoing = stack.enter_context(self._judged(request, kind))
             outgoing.is_stream = True
             stack.enter_context(self._access.watches.place(self.principal))
             server, token, accept = self._lease.server, self._caller.token, request.accept
@@ -335,35 +386,46 @@ class ClusterSession:
             outgoing.status, outgoing.audit_id = WATCHING, watch.audit_id
             yield watch.events
 
-    @asynccontextmanager
-    async def _judged(self, request: Request, kind: ResourceType) -> AsyncIterator[_Outgoing]:
-        """Let the policy judge what goes out, and record what came of it, whatever that was."""
+    def _judged(self, request: Request, kind: ResourceType) -> "_Out":
+        """Let the policy judge what is to go out; return what is entered while it is out."""
         outgoing = _Outgoing(request.attributes, dry_run=DRY_RUN in request.query)
         try:
             self._let_out(request, kind, outgoing)
-            yield outgoing
-        except InvalidToken:
-            self._access.identity.end(self._caller.token.digest)
+        except Exception as error:
+            self._over(outgoing, error)
             raise
-        except Unreachable as error:
-            outgoing.decision = error.kind
-            raise self._unclear(error) if outgoing.may_have_changed(error) else self._unavailable(error) from error
-        except GatewayError as error:
-            outgoing.decision = error.outcome
-            if outgoing.may_have_changed(error):
-                raise self._unclear(error) from error
-            raise
-        except asyncio.CancelledError:
-            outgoing.decision = "cancelled"
-            raise
-        finally:
-            self._record(outgoing)
+        return _Out(outgoing, self._over)
+
+    def _over(self, outgoing: _Outgoing, error: BaseException | None) -> None:
+        """Record what came of a request; raise what its caller is told of a failure, where that is something else."""
+        told: GatewayError | None = None
+        match error:
+            case None:
+                pass
+            case InvalidToken():
+                self._access.identity.end(self._caller.token.digest)
+            case Unreachable():
+                outgoing.decision = error.kind
+                told = self._unclear(error) if outgoing.may_have_changed(error) else self._unavailable(error)
+            case GatewayError():
+                outgoing.decision = error.outcome
+                told = self._unclear(error) if outgoing.may_have_changed(error) else None
+            case asyncio.CancelledError():
+                outgoing.decision = "cancelled"
+        self._record(outgoing)
+        if told is not None:
+            raise told from error
 
     def _sending(self, outgoing: _Outgoing) -> dict[str, str]:
         """Note that it goes out now, and return what it says of itself."""
         if outgoing.began is None:
             outgoing.began = self._caller.spent.begin()
-        return self._headers
+            if self._caller.trace is not None:
+                what = outgoing.attributes
+                outgoing.trace = self._caller.trace.request(
+                    what.verb, what.group, what.resource, what.subresource, what.namespace
+                )
+        return self._headers if outgoing.trace is None else self._headers | outgoing.trace.headers
 
     def _let_out(self, request: Request, kind: ResourceType, outgoing: _Outgoing) -> None:
         """Read the final path the way the API server does, and let the policy judge that."""
@@ -377,6 +439,8 @@ class ClusterSession:
 
     def _record(self, outgoing: _Outgoing) -> None:
         seconds = 0.0 if outgoing.began is None else self._caller.spent.end() - outgoing.began
+        if outgoing.trace is not None:
+            outgoing.trace.end(outgoing.status, outgoing.decision, outgoing.size)
         cluster, principal, attributes = self.cluster.name, self._caller.principal, outgoing.attributes
         decision = "allow" if outgoing.status else outgoing.decision
         timed = None if outgoing.began is None or outgoing.is_stream else seconds

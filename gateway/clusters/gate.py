@@ -1,8 +1,8 @@
 """Boundary that bounds how many calls use one cluster at once and how many may wait for that."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 from gateway.errors import ClusterUnavailable
 
@@ -17,13 +17,15 @@ class Gate:
         self.inside = 0
         self.waiting = 0
 
-    @asynccontextmanager
-    async def entered(self) -> AsyncIterator[None]:
-        """Wait for a slot and hold it. The caller's own deadline bounds the wait.
+    def entered(self) -> Self:
+        """Return what is entered to pass (`async with`): that waits for a slot and holds it until it is left.
 
-        Raises:
-            ClusterUnavailable: As many as allowed are waiting already.
+        The caller's own deadline bounds the wait. Entering raises ClusterUnavailable where as many as allowed are
+        waiting already.
         """
+        return self
+
+    async def __aenter__(self) -> None:
         if self._slots.locked() and self.waiting >= self._queue:
             message = "Too many calls to this cluster are waiting already. Try again in a few seconds."
             raise ClusterUnavailable(message, retry_after=2)
@@ -33,11 +35,12 @@ class Gate:
         finally:
             self.waiting -= 1
         self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
-            self._slots.release()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.inside -= 1
+        self._slots.release()
 
     def __repr__(self) -> str:
         """Show how many are inside and waiting."""

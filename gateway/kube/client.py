@@ -8,7 +8,7 @@ second and 40 MB at start. The operator's commands read kubeconfigs with it.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -44,10 +44,10 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An API server's answer, whatever its status; header names in small letters."""
+    """An API server's answer, whatever its status; header names are found in any letter case."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -142,20 +142,24 @@ class ApiServer:
             sent_headers["Content-Type"] = content_type
         again = changes_nothing or method == "GET"
         while True:
-            answered = False
-            held = holding or self.holding()
             try:
-                async with self._opened(self._session, method, target, sent_headers, body) as response:
-                    answered = True
-                    content = await read_body(response, max_bytes, held)
-                    return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+                response = await self._requested(self._session, method, target, sent_headers, body)
             except Unreachable as error:
-                if answered or not again or not (error.kind == "reset" and error.sent):
+                if not again or not (error.kind == "reset" and error.sent):
                     raise
                 again = False
+                continue
+            held = holding or self.holding()
+            try:
+                content = await read_body(response, max_bytes, held)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise unreachable(error) from None
             finally:
+                # Once it is read to its end, its connection has gone back already, and this does nothing.
+                response.close()
                 if holding is None:
                     held.release()
+            return Answer(response.status, response.headers, content)
 
     @asynccontextmanager
     async def streamed(
@@ -183,25 +187,36 @@ class ApiServer:
 
     @asynccontextmanager
     async def _opened(
+        self, session: aiohttp.ClientSession, method: str, target: str, headers: dict[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        response = await self._requested(session, method, target, headers)
+        try:
+            yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise unreachable(error) from None
+        finally:
+            response.close()
+
+    async def _requested(
         self,
         session: aiohttp.ClientSession,
         method: str,
         target: str,
         headers: dict[str, str],
         body: bytes | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return its answer as soon as that has begun; who gets it closes it."""
         if self._session.closed:
             raise Unreachable("reset", "the connection was closed meanwhile", sent=False)
         try:
-            async with session.request(
+            return await session.request(
                 method,
                 URL(self._base + target, encoded=True),
                 headers=headers,
                 data=body,
                 allow_redirects=False,
                 server_hostname=self._server_hostname,
-            ) as response:
-                yield response
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise unreachable(error) from None
 
@@ -221,7 +236,10 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int, holding: H
         TooLarge: There is more.
         NoRoom: There is no memory for it.
     """
-    if (response.content_length or 0) > max_bytes:
+    length = response.content_length
+    if length is not None and length <= min(_SMALL, max_bytes):
+        return await response.content.read()
+    if (length or 0) > max_bytes:
         response.close()
         raise TooLarge(max_bytes)
     chunks: list[bytes] = []

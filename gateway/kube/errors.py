@@ -1,6 +1,7 @@
 """Boundary where Kubernetes' Status documents become typed errors; nothing above looks at an HTTP number."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -127,7 +128,7 @@ class TooLarge(GatewayError):
         self.limit = limit
 
 
-def error_from(status: int, headers: dict[str, str], body: bytes) -> ApiError:
+def error_from(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """Turn an answer that is not a success into its error.
 
     A Status document (API conventions, "Response Status Kind") is read where there is one; plain text, which API
@@ -185,7 +186,7 @@ def _plain(body: bytes) -> str:
     return "" if body[:1] in {b"{", b"<"} else body[: _TEXT_LIMIT * 2].decode("utf-8", "replace").strip()
 
 
-def _seconds(headers: dict[str, str], details: dict[str, Any]) -> int:
+def _seconds(headers: Mapping[str, str], details: dict[str, Any]) -> int:
     for value in (headers.get("retry-after"), details.get("retryAfterSeconds")):
         if _SECONDS(str(value)):
             return int(str(value))
