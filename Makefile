@@ -47,6 +47,10 @@ bench: venv ## Measure the gateway beside its floor, and before 300 clusters; AR
 	$(BIN)/python -m tests.bench.run $(ARGS)
 	$(BIN)/python -m tests.bench.clusters
 
+.PHONY: fuzz
+fuzz: venv ## Fuzz every boundary with a million inputs and write the figures into docs/security.md; ARGS="--runs 50000"
+	$(BIN)/python -m tests.attacks.fuzz --document $(ARGS)
+
 .PHONY: serve
 serve: venv ## Run the gateway with CONFIG=config/gateway.yaml
 	$(BIN)/kube-mcp-gateway serve --config $(CONFIG)
