@@ -42,6 +42,7 @@ from gateway.settings import Settings
 from gateway.settings.origin import Origin
 from gateway.telemetry.audit import AuditTrail
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.traces import tracing_from
 from gateway.tools import all_tools
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def create_app(
     pool.when_retired(discovery.forget, identity.forget)
     windows, used_plans = _shared(settings.shared_store)
     rates = RateLimits(windows) if settings.rate_limiting else None
-    audit = AuditTrail(settings.audit)
+    audit, tracing = AuditTrail(settings.audit), tracing_from(os.environ, __version__)
     access = Access(pool, discovery, identity, metrics, audit, rates)
     sealing_keys = _sealing_keys(settings)
     confirmation = Confirmation(Plans(sealing_keys, used_plans or UsedInMemory(time.monotonic), time.time))
@@ -113,6 +114,7 @@ def create_app(
         sources=Sources(listen.trusted_proxies),
         metrics=metrics,
         resource=serve_metadata(app, listen.protected_resource),
+        tracing=tracing,
     )
     app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it
     readiness = Readiness()
@@ -139,8 +141,8 @@ def create_app(
             if certificate:
                 await stack.enter_async_context(certificate.watching())
             await stack.enter_async_context(pool)
-            shared = [store.close for store in (windows, used_plans) if store is not None]
-            for close in (*shared, identity.close, discovery.close):
+            outside = [each.close for each in (tracing, windows, used_plans) if each is not None]
+            for close in (*outside, identity.close, discovery.close):
                 stack.push_async_callback(close)
             await stack.enter_async_context(managers.run())
             if origin is not None:

@@ -48,6 +48,7 @@ from gateway.demo.state import Crash, State
 from gateway.demo.wire import Answer, Call, Obj
 
 _SEEN = 20_000
+_CONTEXT = ("traceparent", "tracestate", "baggage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Seen:
     agent: str
     connection: int
     """The connection it came on, numbered from 1."""
+    context: Mapping[str, str]
+    """What of W3C's trace context and baggage it came with, by header."""
 
 
 class EmbeddedCluster:
@@ -293,7 +296,8 @@ class EmbeddedCluster:
             )
         self.served += 1
         query = request.raw_path.partition("?")[2]
-        self.requests.append(Seen(call.method, call.path, query, call.header("user-agent"), connection))
+        context = {name: value for name in _CONTEXT if (value := call.header(name))}
+        self.requests.append(Seen(call.method, call.path, query, call.header("user-agent"), connection, context))
         struck = [active.fault for active in list(self._faults) if active.strikes(call)]
         if call.header("upgrade").lower() == "websocket":
             found = api.upgrade(self._state, call)

@@ -49,6 +49,7 @@ from gateway.protocol.calls import ASKED, CALLER, ENDED, Calls
 from gateway.protocol.direct import CALL, Cancellation, DirectCall, Told, response
 from gateway.protocol.server import server_info
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.traces import Tracing
 
 PATH: Final = "/mcp"
 MAX_BODY: Final = DEFAULT_MAX_REQUEST_BODY_SIZE
@@ -84,6 +85,7 @@ class McpEndpoint:
         sources: Sources,
         metrics: Metrics,
         resource: ProtectedResource | None = None,
+        tracing: Tracing | None = None,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
         """Stand in front of `other`."""
@@ -97,6 +99,7 @@ class McpEndpoint:
         self._sources = sources
         self._metrics = metrics
         self._resource = resource
+        self._tracing = tracing
         self._body_seconds = body_seconds
         self._streams: set[asyncio.Task[None]] = set()
         self._apart: dict[_Key, Exchange | Cancellation] = {}
@@ -164,6 +167,9 @@ class McpEndpoint:
             await unauthenticated(await parting(scope, receive, send), gone)
             return
         caller = Caller(principal, BearerToken(token, principal.token_digest), cluster, request_id)
+        if self._tracing is not None:
+            trace = self._tracing.received(headers.get(b"traceparent", b""), headers.get(b"tracestate", b""))
+            caller = replace(caller, trace=trace)
         version = _version(headers)
         session_id = headers.get(_SESSION, b"").decode("latin-1")
         inner = {**scope, CALLER: caller, "path": PATH}

@@ -116,6 +116,8 @@ class Calls:
         if tool is None:
             names = ", ".join(tool.name for tool in self.offered(caller))
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool. This cluster has: {names}.")
+        if caller.trace is not None:
+            caller.trace.continue_from(params.meta or {})
         answers = answers_so_far(context, params.input_responses, params.request_state)
         started = time.perf_counter()
         try:
@@ -134,6 +136,8 @@ class Calls:
         tool = self._tool(caller, call.name)
         if tool is None or tool.seconds is not None:
             return None
+        if caller.trace is not None:
+            caller.trace.continue_from(call.meta)
         try:
             return await self._told(caller, tool, self._once(caller, tool, call))
         except AnswerNeeded as needed:

@@ -34,7 +34,7 @@ class House:
             self.tokens[cluster] = await self.clusters[cluster].token()
         more = {"Authorization": f"Bearer {token or self.tokens[cluster]}", "Accept": ACCEPT}
         response = await self.client.post("/mcp", json=body, headers=more | headers)
-        answer = await response.get_data()
+        answer = bytes(await response.get_data())
         return response.status_code, json.loads(answer) if answer.startswith(b"{") else answer
 
     async def call(self, cluster: str, tool: str = "resource_list", *, token: str = "", **arguments: str) -> str:

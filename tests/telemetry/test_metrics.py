@@ -3,8 +3,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from prometheus_client import generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.openmetrics import exposition
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.catalogue import BY_NAME, CATALOGUE
@@ -78,7 +78,7 @@ def test_buckets_are_cumulative_and_name_a_request() -> None:
         metrics.tool_call("resource_get", "east", "ok", seconds, seconds, request_id)
     [family] = [
         each
-        for each in openmetrics(generate_openmetrics(metrics.registry).decode())
+        for each in openmetrics.text_string_to_metric_families(exposition.generate_latest(metrics.registry).decode())  # type: ignore[no-untyped-call]
         if each.name == "kube_mcp_gateway_tool_call_seconds"
     ]
     buckets = {each.labels["le"]: each for each in family.samples if each.name.endswith("_bucket")}
