@@ -1,5 +1,6 @@
 """Boundary between words on the command line and the commands an operator or an engineer runs with a kubeconfig."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -175,7 +176,43 @@ def onboard(
     )
 
 
+class Format(StrEnum):
+    """How `check` shows what it found."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def check(
+    *,
+    config: Config = None,
+    token_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A token to examine, - for standard input; its first audience says where. Repeatable.  "
+            "[default: the variable KUBE_MCP_GATEWAY_TOKEN]",
+        ),
+    ] = None,
+    output: Annotated[Format, typer.Option(help="A table for people, or JSON.")] = Format.TABLE,
+) -> None:
+    """Look for what is wrong: settings, then every cluster's network, certificate, version and keys, all at once.
+
+    With a token, each of its claims too: why the gateway would refuse it, how to mint a right one, and where its RBAC
+    is wider than the cluster's policy. The status is 0 when all is well, 1 when anything is wrong, 2 for mistakes in
+    the settings.
+
+    **With a token:** `kube-mcp-gateway token east --config gateway.yaml | kube-mcp-gateway check --config gateway.yaml
+    --token-file -`
+    """
+    from gateway.cli.doctor import run  # noqa: PLC0415
+
+    if not run(config, token_file or (), os.environ.get("KUBE_MCP_GATEWAY_TOKEN"), as_json=output is Format.JSON):
+        raise typer.Exit(1)
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add these commands to the program's."""
     app.command()(onboard)
     app.command()(token)
+    app.command()(check)

@@ -31,7 +31,13 @@ class Server:
     _proxy: str | None
 
     async def request(
-        self, method: str, path: str, body: object = None, *, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        accept: str = "application/json",
     ) -> Any:
         """Send one request and return the JSON of its answer; a PATCH is a server-side apply. No redirect is followed.
 
@@ -39,7 +45,7 @@ class Server:
             ApiError: The API server's no, in its own words.
             GatewayError: There was no answer; the text says why.
         """
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = _APPLY if method == "PATCH" else "application/json"
         try:
@@ -61,8 +67,8 @@ class Server:
 
 
 @asynccontextmanager
-async def connected(context: Context) -> AsyncIterator[Server]:
-    """Sign in as the context's user, and hold connections to its API server.
+async def connected(context: Context, *, direct: bool = False) -> AsyncIterator[Server]:
+    """Sign in as the context's user, and hold connections to its API server; `direct` uses no proxy, as the gateway.
 
     Raises:
         KubeconfigError: The kubeconfig, or what it names, can't be used.
@@ -72,7 +78,7 @@ async def connected(context: Context) -> AsyncIterator[Server]:
     async with aiohttp.ClientSession(
         connector=connector, timeout=_SECONDS, headers=credential.headers, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        yield Server(context, session, _proxy(context))
+        yield Server(context, session, None if direct else _proxy(context))
 
 
 def _tls(context: Context, credential: Credential) -> ssl.SSLContext:

@@ -40,18 +40,24 @@ class Authority:
         """The CA certificate as PEM."""
         return self.certificate.public_bytes(Encoding.PEM)
 
-    def serving(self, common_name: str, hosts: Sequence[str]) -> Pair:
-        """Issue a certificate for a server that is reached by these names and addresses."""
+    def serving(self, common_name: str, hosts: Sequence[str], *, until: datetime.datetime | None = None) -> Pair:
+        """Issue a certificate for a server that is reached by these names and addresses; it may have expired."""
         names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
-        return self._issue(_name(common_name), ExtendedKeyUsageOID.SERVER_AUTH, names)
+        return self._issue(_name(common_name), ExtendedKeyUsageOID.SERVER_AUTH, names, until=until)
 
     def client(self, user: str, group: str | None = None) -> Pair:
         """Issue a certificate that Kubernetes takes for this user and group."""
         return self._issue(_name(user, group), ExtendedKeyUsageOID.CLIENT_AUTH)
 
-    def _issue(self, subject: x509.Name, usage: x509.ObjectIdentifier, *extensions: x509.ExtensionType) -> Pair:
+    def _issue(
+        self,
+        subject: x509.Name,
+        usage: x509.ObjectIdentifier,
+        *extensions: x509.ExtensionType,
+        until: datetime.datetime | None = None,
+    ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, self.certificate.subject, key.public_key())
+        builder = _builder(subject, self.certificate.subject, key.public_key(), until)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
@@ -129,16 +135,22 @@ def _signature(signed: bytes, key: object, algorithm: str) -> bytes:
     return jwt.get_algorithm_by_name(algorithm).sign(signed, key)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    until: datetime.datetime | None = None,
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
+    until = until or now + LIFETIME
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + LIFETIME)
+        .not_valid_before(min(now, until) - datetime.timedelta(minutes=5))
+        .not_valid_after(until)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
