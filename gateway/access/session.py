@@ -1,7 +1,6 @@
 """The caller's door to one cluster: every Kubernetes request a tool causes goes through `ClusterSession.request`."""
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final
 
+from gateway.access.outgoing import Out, Outgoing, Unclear
 from gateway.access.questions import Answers
 from gateway.access.sending import Sender
 from gateway.access.spent import Spent
@@ -24,18 +24,17 @@ from gateway.identity.principal import Principal
 from gateway.identity.verifier import Identity
 from gateway.kube.client import AGENT, Answer
 from gateway.kube.credential import BearerToken
-from gateway.kube.errors import ApiError, InvalidToken, ServerFault, TooLarge, Unreachable, error_from
+from gateway.kube.errors import ApiError, InvalidToken, Unreachable
 from gateway.kube.exec import SWITCHED, ExecLimits, Ran, started
-from gateway.kube.holding import NoRoom
 from gateway.kube.paths import Attributes, attributes_of
 from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
 from gateway.kube.watch import Events, opened
 from gateway.policy.rules import check
-from gateway.telemetry.audit import UNSENT, Auditor, AuditRecord
+from gateway.telemetry.audit import Auditor, AuditRecord
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recent import Recent
-from gateway.telemetry.traces import CallTrace, RequestTrace
+from gateway.telemetry.traces import CallTrace
 
 MAX_ANSWER: Final = 8 * 1024 * 1024
 """Bytes of an API server's answer at which reading stops."""
@@ -43,18 +42,8 @@ MAX_ANSWER: Final = 8 * 1024 * 1024
 WATCHING: Final = 200
 """The HTTP status with which a watch is open, whatever comes later."""
 
-WRITING: Final = frozenset({"create", "patch", "delete"})
-_NOT_DONE: Final = re.compile("webhook|typed patch object|not declared in schema").search
-"""In the text of a 5xx: it failed before the API server stored anything."""
-
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Tells the client how far a call has come: done, total or None, and a sentence."""
-
-
-class Unclear(ClusterUnavailable):
-    """A write or a command was sent, and nobody knows whether it was carried out; the text says so."""
-
-    outcome = "unclear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,66 +140,6 @@ class _Run:
     ) -> None:
         self._sender.let_go()
         await self._leasing.__aexit__(kind, error, trace)
-
-
-@dataclass(slots=True)
-class _Outgoing:
-    """One request, and what is to be recorded of it; `target` is there once the policy let it pass.
-
-    `began` is when it was sent, None before; `is_stream` tells what may last for minutes.
-    """
-
-    attributes: Attributes
-    target: str = ""
-    began: float | None = None
-    trace: RequestTrace | None = None
-    is_stream: bool = False
-    dry_run: bool = False
-    decision: str = "internal"
-    status: int = UNSENT
-    size: int = 0
-    audit_id: str = ""
-
-    def answered(self, answer: Answer) -> None:
-        """Take note of an answer.
-
-        Raises:
-            ApiError: It is not a success.
-        """
-        self.status, self.size = answer.status, len(answer.body)
-        self.audit_id = answer.headers.get("audit-id", "")
-        if not answer.ok:
-            raise error_from(answer.status, answer.headers, answer.body)
-
-    def may_have_changed(self, error: GatewayError) -> bool:
-        """Whether what failed was a write that may have been carried out all the same."""
-        if self.dry_run or self.attributes.verb not in WRITING:
-            return False
-        match error:
-            case Unreachable(sent=sent):
-                return sent
-            case ServerFault(message=message):
-                return not _NOT_DONE(message)
-            case _:
-                return isinstance(error, TooLarge | NoRoom)
-
-
-class _Out:
-    """A request while it is out; leaving it tells what came of it."""
-
-    __slots__ = ("_outgoing", "_over")
-
-    def __init__(self, outgoing: _Outgoing, over: Callable[[_Outgoing, BaseException | None], None]) -> None:
-        self._outgoing = outgoing
-        self._over = over
-
-    def __enter__(self) -> _Outgoing:
-        return self._outgoing
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over(self._outgoing, error)
 
 
 _NOTHING: Final = Attributes("", "", "", "", "", "", "")
@@ -310,7 +239,7 @@ class ClusterSession:
         Raises:
             GatewayError: As `request` would.
         """
-        outgoing = _Outgoing(request.attributes)
+        outgoing = Outgoing(request.attributes)
         try:
             self._let_out(request, kind, outgoing)
         except GatewayError as error:
@@ -321,7 +250,7 @@ class ClusterSession:
     def declined(self) -> None:
         """Record that a person was asked and did not say yes: what was tried before stands in the records before."""
         self.confirmation = "person"
-        self._record(_Outgoing(_NOTHING, decision="declined"))
+        self._record(Outgoing(_NOTHING, decision="declined"))
 
     async def exec(self, request: Request, kind: ResourceType, limits: ExecLimits) -> Ran:
         """Run one command in a container, if the policy lets it out. It is never sent twice.
@@ -386,17 +315,17 @@ class ClusterSession:
             outgoing.status, outgoing.audit_id = WATCHING, watch.audit_id
             yield watch.events
 
-    def _judged(self, request: Request, kind: ResourceType) -> "_Out":
+    def _judged(self, request: Request, kind: ResourceType) -> Out:
         """Let the policy judge what is to go out; return what is entered while it is out."""
-        outgoing = _Outgoing(request.attributes, dry_run=DRY_RUN in request.query)
+        outgoing = Outgoing(request.attributes, dry_run=DRY_RUN in request.query)
         try:
             self._let_out(request, kind, outgoing)
         except Exception as error:
             self._over(outgoing, error)
             raise
-        return _Out(outgoing, self._over)
+        return Out(outgoing, self._over)
 
-    def _over(self, outgoing: _Outgoing, error: BaseException | None) -> None:
+    def _over(self, outgoing: Outgoing, error: BaseException | None) -> None:
         """Record what came of a request; raise what its caller is told of a failure, where that is something else."""
         told: GatewayError | None = None
         match error:
@@ -416,7 +345,7 @@ class ClusterSession:
         if told is not None:
             raise told from error
 
-    def _sending(self, outgoing: _Outgoing) -> dict[str, str]:
+    def _sending(self, outgoing: Outgoing) -> dict[str, str]:
         """Note that it goes out now, and return what it says of itself."""
         if outgoing.began is None:
             outgoing.began = self._caller.spent.begin()
@@ -427,7 +356,7 @@ class ClusterSession:
                 )
         return self._headers if outgoing.trace is None else self._headers | outgoing.trace.headers
 
-    def _let_out(self, request: Request, kind: ResourceType, outgoing: _Outgoing) -> None:
+    def _let_out(self, request: Request, kind: ResourceType, outgoing: Outgoing) -> None:
         """Read the final path the way the API server does, and let the policy judge that."""
         path = request.path()
         attributes = outgoing.attributes = attributes_of(request.verb, path)
@@ -437,7 +366,7 @@ class ClusterSession:
         check(self.cluster.policy, attributes, namespaced=kind.namespaced)
         outgoing.target = request.target(path)
 
-    def _record(self, outgoing: _Outgoing) -> None:
+    def _record(self, outgoing: Outgoing) -> None:
         seconds = 0.0 if outgoing.began is None else self._caller.spent.end() - outgoing.began
         if outgoing.trace is not None:
             outgoing.trace.end(outgoing.status, outgoing.decision, outgoing.size)

@@ -10,7 +10,8 @@ import orjson
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from gateway.access.confirmation import Confirmation, Proposal, WouldFail
-from gateway.access.session import ClusterSession, Unclear
+from gateway.access.outgoing import Unclear
+from gateway.access.session import ClusterSession
 from gateway.errors import BadArgument, GatewayError, Refused
 from gateway.kube.errors import Conflict, Invalid, NotFound, ServerFault
 from gateway.tools.applying import Outcome, Preview, preview, words, write

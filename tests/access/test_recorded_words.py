@@ -15,7 +15,7 @@ def writes(bench: Workbench) -> list[tuple[bool, str, str]]:
 @pytest.mark.parametrize("word", ["yes", "no", None])
 async def test_a_person_s_word_stands_in_the_records(workbench: MakeWorkbench, word: str | None) -> None:
     """What a person confirmed is told from what was only tried, and a no is recorded too, silence included."""
-    bench = await workbench(PolicyOptions(writes=["apply"], confirmation="person"))
+    bench = await workbench(PolicyOptions(writes=frozenset({"apply"}), confirmation="person"))
     with pytest.raises(AnswerNeeded) as needed:
         await bench.call("resource_apply", {"manifest": MANIFEST}, answers=Answers({}, can_ask=True))
     assert writes(bench) == [(True, "", "allow")]
@@ -27,7 +27,7 @@ async def test_a_person_s_word_stands_in_the_records(workbench: MakeWorkbench, w
 
 async def test_a_plan_s_word_stands_in_the_records(workbench: MakeWorkbench) -> None:
     """The request that presented a plan is told from the one that made it."""
-    bench = await workbench(PolicyOptions(writes=["apply"], confirmation="plan"))
+    bench = await workbench(PolicyOptions(writes=frozenset({"apply"}), confirmation="plan"))
     text = await bench.call("resource_apply", {"manifest": MANIFEST})
     plan = text.rsplit("plan: ", 1)[1].split()[0]
     await bench.call("resource_apply", {"manifest": MANIFEST, "plan": plan})
@@ -37,6 +37,6 @@ async def test_a_plan_s_word_stands_in_the_records(workbench: MakeWorkbench) -> 
 
 async def test_a_write_that_needs_no_word_says_so(workbench: MakeWorkbench) -> None:
     """Under `none` nobody was asked, and the records don't leave that open."""
-    bench = await workbench(PolicyOptions(writes=["apply"], confirmation="none"))
+    bench = await workbench(PolicyOptions(writes=frozenset({"apply"}), confirmation="none"))
     await bench.call("resource_apply", {"manifest": MANIFEST})
     assert writes(bench)[-1] == (False, "none", "allow")

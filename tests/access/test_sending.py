@@ -6,8 +6,9 @@ from typing import Literal
 
 import pytest
 
+from gateway.access.outgoing import Unclear
 from gateway.access.sending import MOST_REPEATS, TooManyRequests, pause_before_repeating
-from gateway.access.session import ClusterSession, Unclear
+from gateway.access.session import ClusterSession
 from gateway.clusters.breaker import BreakerOpen
 from gateway.clusters.options import LimitOptions
 from gateway.demo import EmbeddedCluster
