@@ -135,6 +135,7 @@ async def test_several_clusters_are_one_server(writing: GatewayProcess, both: Se
             await client.call_tool("resource_apply", {"cluster": "west", "manifest": _config_map("any", "1")})
 
 
+@pytest.mark.slow
 async def test_prompts_and_resources_of_several_clusters(
     gateway: GatewayProcess, both: Sequence[str], mode: str
 ) -> None:
@@ -168,6 +169,7 @@ async def test_prompts_and_resources_of_several_clusters(
             await client.get_prompt(prompt.name, {"name": "web"})
 
 
+@pytest.mark.slow
 async def test_every_object_of_every_cluster_is_listed_once(
     real_clusters: Clusters, both: Sequence[str], tmp_path: Path, mode: str
 ) -> None:
@@ -198,6 +200,7 @@ async def _until_refused(url: str, token: str) -> None:
             await asyncio.sleep(0.2)
 
 
+@pytest.mark.slow
 async def test_a_session_outlives_its_tokens_and_compares_two_clusters(
     gateway: GatewayProcess, real_clusters: Clusters, tmp_path: Path, mode: str
 ) -> None:
@@ -250,6 +253,7 @@ async def _watching(client: Client, mode: str, uri: str) -> AsyncIterator[None]:
         yield
 
 
+@pytest.mark.slow
 async def test_what_can_not_be_watched_is_said(gateway: GatewayProcess, both: Sequence[str], mode: str) -> None:
     """Neither generation may believe that it is told of something of which it never will be."""
     secret = "k8s://east/namespaced/demo/core/v1/secrets/any"
@@ -264,6 +268,7 @@ async def test_what_can_not_be_watched_is_said(gateway: GatewayProcess, both: Se
             assert subscription.honored.tools_list_changed
 
 
+@pytest.mark.slow
 async def test_a_restart_of_the_gateway_is_survived(
     real_cluster: RealCluster, minting: Sequence[str], tmp_path: Path, mode: str
 ) -> None:
@@ -293,6 +298,7 @@ async def test_a_restart_of_the_gateway_is_survived(
             await stack.aclose()
 
 
+@pytest.mark.slow
 async def test_a_gateway_that_is_down_at_the_start_is_waited_for(
     real_cluster: RealCluster, minting: Sequence[str], tmp_path: Path, mode: str
 ) -> None:
@@ -344,6 +350,7 @@ async def test_the_person_is_asked_through_the_bridge(
     assert ("nothing written" in str(result.content)) is not is_written
 
 
+@pytest.mark.slow
 async def test_who_can_not_be_asked_is_not_asked(writing: GatewayProcess, both: Sequence[str], mode: str) -> None:
     """The gateway must know of the client itself whether a person is there, not of the bridge."""
     async with bridged(writing.url, mode, *both) as client:
@@ -380,6 +387,7 @@ async def test_progress_arrives_and_cancelling_reaches_the_gateway(
     assert gateway.metric("kube_mcp_gateway_tool_calls_total", outcome="cancelled") == cancelled + 1
 
 
+@pytest.mark.slow
 async def test_what_can_not_be_minted_is_told_to_the_agent(
     gateway: GatewayProcess, both: Sequence[str], mode: str
 ) -> None:
