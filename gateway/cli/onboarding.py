@@ -15,7 +15,7 @@ from typing import Any, Final
 import typer
 import yaml
 
-from gateway.cli.plans import Plan, entry_of, plan_for, removal_for
+from gateway.cli.plans import Plan, completed, entry_of, plan_for, removal_for
 from gateway.cli.trial import Trial, call_each
 from gateway.errors import BadArgument, GatewayError
 from gateway.operator.kubeconfig import Context, read_context
@@ -87,8 +87,8 @@ async def _run(
             _agree(words)
         done = await _carry_out(plans)
         failed = [plan for plan, error in zip(plans, done, strict=True) if error is not None]
-        stood = [plan for plan in plans if plan not in failed]
-        await _write(words.config, text, stood)
+        stood = [await completed(plan, service_account) for plan in plans if plan not in failed]
+        _write(words.config, text, stood)
         if failed:
             lines = [f"{plan.name}: {error}" for plan, error in zip(plans, done, strict=True) if error is not None]
             rest = f" {', '.join(plan.name for plan in stood)} is done." if stood else " Nothing was changed."
@@ -96,7 +96,7 @@ async def _run(
         if words.remove:
             _say("Removed. Tokens that were minted before are refused within a minute.")
             return
-        await _call(words, plans, service_account)
+        await _call(words, stood, service_account)
 
 
 def _contexts(words: Words) -> dict[str, Context]:
@@ -213,7 +213,7 @@ async def _taken_back(plan: Plan, done: list[Step]) -> str:
     )
 
 
-async def _write(file: Path, before: str, plans: Sequence[Plan]) -> None:
+def _write(file: Path, before: str, plans: Sequence[Plan]) -> None:
     changed = _changed(before, plans)
     if changed == before:
         return

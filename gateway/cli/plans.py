@@ -1,7 +1,7 @@
 """Boundary between one cluster as it is and what `onboard` would make of it; nothing is changed here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.clusters.options import ClusterOptions
@@ -58,6 +58,19 @@ async def plan_for(
         entry=None if known else _entry(settings, server, name, audience, role.policy),
         notes=tuple(_notes(server, known, audience, policy)),
     )
+
+
+async def completed(plan: Plan, service_account: str) -> Plan:
+    """Return the plan with the default audience that could not be asked for before there was a service account.
+
+    Raises:
+        GatewayError: The cluster can't be asked.
+    """
+    if plan.audience or plan.entry is None:
+        return plan
+    audience = await default_audience(plan.server, service_account)
+    entry = {**plan.entry, "defaultAudience": audience} if audience else plan.entry
+    return replace(plan, audience=audience, entry=entry)
 
 
 async def removal_for(server: Server, settings: Settings | None, service_account: str) -> Plan:
@@ -141,8 +154,6 @@ def _notes(server: Server, known: ClusterOptions | None, audience: str | None, p
         notes.append("its certificate is not verified, as in the kubeconfig: whoever is in between reads every token")
     if server.context.proxy_url:
         notes.append(f"the kubeconfig reaches it through {server.context.proxy_url}; the gateway dials it directly")
-    if audience is None:
-        notes.append("its default audience is not known yet: no service account to ask about; any third one passes")
     if known and known.default_audience and audience and known.default_audience != audience:
         notes.append(f"the settings say defaultAudience {known.default_audience}, but it is {audience}")
     if policy.namespaces.deny and not policy.namespaces.allow:
