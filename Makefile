@@ -43,9 +43,8 @@ coverage: venv ## Run the quick tests and report what they did not reach (htmlco
 	$(BIN)/pytest -n $(JOBS) -m "$(QUICK)" --cov --cov-report=term --cov-report=html $(ARGS)
 
 .PHONY: bench
-bench: venv ## Measure the gateway beside its floor, and before 300 clusters; ARGS="--rounds 5"
+bench: venv ## Measure speed, memory and start beside a floor, in some minutes; ARGS="--only hot,list --rounds 5"
 	$(BIN)/python -m tests.bench.run $(ARGS)
-	$(BIN)/python -m tests.bench.clusters
 
 .PHONY: fuzz
 fuzz: venv ## Fuzz every boundary with a million inputs and write the figures into docs/security.md; ARGS="--runs 50000"

@@ -16,6 +16,7 @@ from .controlplane import ISSUER, ControlPlane
 
 GATEWAY_AUDIENCE = "k-mcp"
 SHORTEST_TOKEN = 600
+LOGGED_TARGET = re.compile(r'"HTTP" verb="(\w+)" URI="([^"]*)" .* userAgent="((?:[^"\\]|\\.)*)"')
 LOGGED_REQUEST = re.compile(r'"HTTP" verb=.* userAgent="((?:[^"\\]|\\.)*)" audit-ID="[^"]*" srcIP="([^"]+)"')
 FIRST_OBJECTS = """
 apiVersion: v1
@@ -99,6 +100,18 @@ class RealCluster(ControlPlane):
         log = (self.directory / "kube-apiserver.log").read_text(errors="replace")
         own = (USER_AGENT, *(f"{name}/" for name in programs.PACKAGES if name != "kubectl"))
         return len({client for agent, client in LOGGED_REQUEST.findall(log) if not agent.startswith(own)})
+
+    async def requests_by(self, agent: str) -> list[str]:
+        """Return each request that was answered to this user agent (its beginning), as its verb and target.
+
+        As in `GET /api/v1/namespaces?limit=1`; the verb may be one of Kubernetes' own, such as LIST.
+        """
+        return await asyncio.to_thread(self._requests_by, agent)
+
+    def _requests_by(self, agent: str) -> list[str]:
+        self.admin.must("GET", "/version")
+        log = (self.directory / "kube-apiserver.log").read_text(errors="replace")
+        return [f"{verb} {target}" for verb, target, named in LOGGED_TARGET.findall(log) if named.startswith(agent)]
 
     async def token(self, *audiences: str, service_account: str = "demo/mcp", seconds: int = 3600) -> str:
         """Return a token for these audiences, in this order; without any: server, `k-mcp` and the cluster's own.

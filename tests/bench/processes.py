@@ -1,0 +1,167 @@
+"""Boundary to the processes that are measured: started with what they need, looked at from outside, ended."""
+
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 60.0
+GATEWAY = ("-c", "from gateway.cli import main; main()", "serve", "--config")
+
+
+class NotStartedError(Exception):
+    """A process that is to be measured did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running gateway or floor: its ports, its process, and what its start took in seconds and CPU seconds."""
+
+    port: int
+    admin: int
+    pid: int
+    start_seconds: float
+    start_cpu: float
+
+
+@contextmanager
+def gateway(folder: Path, clusters: Sequence[Mapping[str, Any]], **settings: Any) -> Iterator[Served]:
+    """Serve with these clusters on free ports until the block ends; everything is on, and the log goes to a file."""
+    port, admin = free_port(), free_port()
+    file = folder / f"gateway-{port}.yaml"
+    written = {"listen": {"port": port}, "admin": {"port": admin}, "clusters": list(clusters), **settings}
+    file.write_text(json.dumps(written))
+    log = folder / f"gateway-{port}.log"
+    with log.open("wb") as stream, serving([*GATEWAY, str(file)], {}, stream) as process:
+        try:
+            served = _ready(process, port, admin, "/readyz")
+        except NotStartedError as error:
+            raise NotStartedError(log.read_text(encoding="utf-8")[-2000:]) from error
+        yield served
+
+
+@contextmanager
+def floor(server: str, ca_file: Path, path: str, token: str) -> Iterator[Served]:
+    """Serve the floor, whose one tool GETs `path` of this API server."""
+    port = free_port()
+    command = ["-m", "tests.bench.floor", str(port), server, str(ca_file), path]
+    with serving(command, {"FLOOR_TOKEN": token}) as process:
+        yield _ready(process, port, port, "/mcp")
+
+
+@contextmanager
+def serving(
+    command: Sequence[str], environment: Mapping[str, str], log: Any = subprocess.DEVNULL
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a Python program of ours until the block ends."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("KUBE_MCP_GATEWAY_")}
+    process = subprocess.Popen(
+        [sys.executable, *command], env={**inherited, **environment}, stdout=subprocess.DEVNULL, stderr=log
+    )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: "subprocess.Popen[Any]") -> None:
+    """Ask a process to end, and make it."""
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _ready(process: "subprocess.Popen[bytes]", port: int, admin: int, path: str) -> Served:
+    """Wait until something answers there, other than that it is not ready."""
+    started = time.perf_counter()
+    while time.perf_counter() - started < START_SECONDS:
+        if process.poll() is not None:
+            break
+        connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=5)
+        try:
+            connection.request("GET", path)
+            if connection.getresponse().status != 503:
+                return Served(port, admin, process.pid, time.perf_counter() - started, cpu_seconds(process.pid))
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.005)
+    raise NotStartedError(f"{process.args!r} did not start")
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until somebody listens there on the loopback.
+
+    Raises:
+        NotStartedError: Nobody does.
+    """
+    until = time.perf_counter() + START_SECONDS
+    while time.perf_counter() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.005)
+    raise NotStartedError(f"nobody listens on port {port}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return user and system time of a process (proc(5)), which a busy machine disturbs less than the clock."""
+    if not pid:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int) -> float:
+    """Return a process' resident memory in KiB."""
+    return _status(pid, "VmRSS")
+
+
+def peak(pid: int) -> float:
+    """Return the most that was resident since the start or `forget_peak`, in KiB."""
+    return _status(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """Let `peak` begin anew (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
+def _status(pid: int, name: str) -> float:
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    assert found, name
+    return float(found[1])
+
+
+def sockets(pid: int) -> int:
+    """Count a process' open sockets."""
+    links = Path(f"/proc/{pid}/fd").iterdir()
+    return sum(link.readlink().name.startswith("socket:") for link in links if link.is_symlink())
+
+
+def tell(words: str) -> None:
+    """Show on stderr what is being measured."""
+    sys.stderr.write(f"\r\033[K{words}" if sys.stderr.isatty() else f"{words}\n")
+    sys.stderr.flush()
