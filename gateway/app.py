@@ -114,6 +114,7 @@ def create_app(
         sources=Sources(listen.trusted_proxies),
         metrics=metrics,
         resource=serve_metadata(app, listen.protected_resource),
+        audit=audit,
         tracing=tracing,
     )
     app.asgi_app = endpoint  # type: ignore[assignment,method-assign]  # Quart's own way to wrap it

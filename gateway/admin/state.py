@@ -49,6 +49,7 @@ def page_state(watched: Watched, word: str, now: float) -> dict[str, Any]:
             "sessions": sessions.total(),
             "watches": access.watches.open,
             "auditLost": watched.audit.lost,
+            "refused": access.metrics.refused_tokens,
         },
         "clusters": sorted(clusters, key=lambda each: (-each["trouble"], each["state"] == _UNUSED, each["name"])),
         "calls": [_call(each) for each in reversed(access.recent.calls)],

@@ -97,8 +97,8 @@ class Authority:
         """Return the CA bundle."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def serving_context(self, *, expired: bool = False) -> ssl.SSLContext:
-        """Return a server-side TLS context for 127.0.0.1 with a new certificate, valid now or until yesterday."""
+    def serving_context(self, *, days: int = 365) -> ssl.SSLContext:
+        """Return a server-side TLS context for 127.0.0.1 with a new certificate, which ends in so many days."""
         key = new_ec_key()
         now = datetime.now(UTC)
         names = [x509.DNSName(name) for name in ("localhost", "kubernetes", "kubernetes.default.svc")]
@@ -109,7 +109,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 2 * _DAY)
-            .not_valid_after(now - _DAY if expired else now + 365 * _DAY)
+            .not_valid_after(now + days * _DAY)
             .add_extension(
                 x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *names]),
                 critical=False,

@@ -24,11 +24,13 @@ _LARGEST = 3 << 20
 class Listener:
     """One listening socket on loopback. Connections are numbered from 1 as they are accepted."""
 
-    def __init__(self, respond: Respond, authority: Authority, faults: list[Active]) -> None:
+    def __init__(
+        self, respond: Respond, authority: Authority, faults: list[Active], certificate_days: int = 365
+    ) -> None:
         self.connections = 0
         self.port = 0
         self._authority = authority
-        self._context = authority.serving_context()
+        self._context = authority.serving_context(days=certificate_days)
         self._faults = faults
         self._listening: socket.socket | None = None
         self._held: list[socket.socket] = []
@@ -140,7 +142,7 @@ class Listener:
             return
         context = self._context
         if self._struck(ExpiredCertificate):
-            context = self._authority.serving_context(expired=True)
+            context = self._authority.serving_context(days=-1)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._web, accepted, ssl=context, ssl_handshake_timeout=30

@@ -73,8 +73,13 @@ class EmbeddedCluster:
     demo/viewer (may view demo). Every cluster's tokens name the same issuer; CA and keys differ.
     """
 
-    def __init__(self, name: str = "embedded", *, port: int = 0, algorithm: str = "ES256") -> None:
-        """Prepare a cluster; `port` 0 takes a free one, `algorithm` is ES256 or (50 ms slower) RS256."""
+    def __init__(
+        self, name: str = "embedded", *, port: int = 0, algorithm: str = "ES256", certificate_days: int = 365
+    ) -> None:
+        """Prepare a cluster; `port` 0 takes a free one, `algorithm` is ES256 or (50 ms slower) RS256.
+
+        Its certificate ends in so many days.
+        """
         self.name = name
         self.requests: deque[Seen] = deque(maxlen=_SEEN)
         self.served = 0
@@ -83,7 +88,7 @@ class EmbeddedCluster:
         self._authority = Authority.new(name)
         self._state = State(name, Keys((self._new_key(),)))
         self._faults: list[Active] = []
-        self._listener = Listener(self._respond, self._authority, self._faults)
+        self._listener = Listener(self._respond, self._authority, self._faults, certificate_days)
         bootstrap(self._state.store)
 
     def __repr__(self) -> str:

@@ -12,7 +12,6 @@ from functools import partial
 from os import urandom
 from typing import Any, Final
 
-import structlog
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
@@ -48,6 +47,8 @@ from gateway.kube.credential import BearerToken
 from gateway.protocol.calls import ASKED, CALLER, ENDED, Calls
 from gateway.protocol.direct import CALL, Cancellation, DirectCall, Told, response
 from gateway.protocol.server import server_info
+from gateway.telemetry.audit import Auditor
+from gateway.telemetry.audit import unauthenticated as refused_token
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.traces import Tracing
 
@@ -67,7 +68,6 @@ _CORS: Final = (
     (b"access-control-expose-headers", b"mcp-session-id, www-authenticate, x-request-id"),
     (b"access-control-max-age", b"3600"),
 )
-_log = structlog.get_logger(__name__)
 
 
 class McpEndpoint:
@@ -85,6 +85,7 @@ class McpEndpoint:
         sources: Sources,
         metrics: Metrics,
         resource: ProtectedResource | None = None,
+        audit: Auditor | None = None,
         tracing: Tracing | None = None,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
@@ -99,6 +100,7 @@ class McpEndpoint:
         self._sources = sources
         self._metrics = metrics
         self._resource = resource
+        self._audit = audit
         self._tracing = tracing
         self._body_seconds = body_seconds
         self._streams: set[asyncio.Task[None]] = set()
@@ -148,7 +150,8 @@ class McpEndpoint:
             principal = await self._identity.authenticate(token, cluster_name=name, source=source)
         except Unauthenticated as error:
             self._metrics.authentication_failure(error.reason)
-            _log.info("unauthenticated", reason=error.reason, request_id=request_id)
+            if self._audit is not None:
+                self._audit(refused_token(request_id, error.reason, self._sources.of(scope)))
             metadata = self._resource.metadata_url(scope["path"]) if self._resource else None
             await unauthenticated(await parting(scope, receive, send), error, metadata)
             return

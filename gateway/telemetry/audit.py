@@ -20,6 +20,7 @@ from gateway.telemetry.logs import json_writer, mask
 UNSENT: Final = 0
 """The status of a request that never left, or was never answered."""
 
+_UNAUTHORIZED: Final = 401
 _STDOUT: Final = 1
 _LONG_LINE: Final = 8 * 1024
 _LONG_VALUE: Final = 512
@@ -57,7 +58,8 @@ class AuditRecord:
 
     The fields are written under their names, in this order. `confirmation` is whose word a write had: `person`, `plan`,
     or `none` where the policy wants none; it is empty where none was needed. `bytes` and `ms` are those of the API
-    server's answer, and `api_audit_id` names the record in its own audit log.
+    server's answer, and `api_audit_id` names the record in its own audit log. A token that was refused is a record of
+    another `event`, with nothing in it that the token claims; `source` is where that came from.
     """
 
     timestamp: datetime = field(default_factory=_now)
@@ -82,6 +84,32 @@ class AuditRecord:
     bytes: int
     ms: float
     api_audit_id: str
+    source: str = ""
+
+
+def unauthenticated(request_id: str, reason: str, source: str) -> AuditRecord:
+    """Return the record of a request without an acceptable token."""
+    return AuditRecord(
+        event="unauthenticated",
+        request_id=request_id,
+        issuer="",
+        subject="",
+        token_id="",
+        cluster="",
+        tool="",
+        verb="",
+        group="",
+        resource="",
+        subresource="",
+        namespace="",
+        name="",
+        decision=reason,
+        status=_UNAUTHORIZED,
+        bytes=0,
+        ms=0.0,
+        api_audit_id="",
+        source=source,
+    )
 
 
 class Auditor(Protocol):

@@ -84,6 +84,11 @@ class Metrics:
         """Count one request without an acceptable token."""
         self._authentication_failures.add(reason)
 
+    @property
+    def refused_tokens(self) -> int:
+        """How many requests there were without an acceptable token."""
+        return self._authentication_failures.total
+
     def rate_limited(self, cluster: str, rate: str) -> None:
         """Count one call that was one too many."""
         self._rate_limited.add(cluster, rate)

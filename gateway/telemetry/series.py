@@ -56,6 +56,11 @@ class Counts:
         """Count one, or so many."""
         self._by_labels[labels] = self._by_labels.get(labels, 0) + count
 
+    @property
+    def total(self) -> int:
+        """All that was counted, whatever the labels."""
+        return sum(self._by_labels.values())
+
     def family(self) -> CounterMetricFamily:
         """Show what was counted."""
         described = self._described

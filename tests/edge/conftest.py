@@ -175,6 +175,7 @@ async def make_edge(bench: Workbench) -> AsyncIterator[MakeEdge]:
             origins=origins or origins_for("127.0.0.1", (), ()),
             sources=Sources(()),
             metrics=bench.metrics,
+            audit=bench.records.append,
             **options,
         )
         return Edge(bench, endpoint, await bench.cluster.token())

@@ -68,9 +68,10 @@ async def test_a_bad_token_is_refused_before_mcp_sees_anything(
     assert challenge.startswith(f'Bearer realm="kube-mcp-gateway", error="{error}", error_description="')
     assert challenge.isascii()
     assert "resource_metadata" not in challenge
-    [entry] = [entry for entry in logs if entry["event"] == "unauthenticated"]
-    assert entry["request_id"] == response.headers["x-request-id"]
-    shown = repr(logs) + response.body.decode() + challenge
+    [record] = edge.bench.records
+    assert (record.event, record.status) == ("unauthenticated", 401)
+    assert record.request_id == response.headers["x-request-id"]
+    shown = repr(logs) + repr(record) + response.body.decode() + challenge
     assert not any(part in shown for part in edge.token.split("."))
     if error == "invalid_request":
         assert edge.bench.cluster.served == before

@@ -92,7 +92,7 @@ function draw() {
   element("version").textContent = state.version;
   const shownTotals = [
     ["Clusters", state.clusters.length], ["Calls in flight", totals.inFlight], ["Calls so far", totals.calls],
-    ["Sessions", totals.sessions], ["Watches", totals.watches],
+    ["Sessions", totals.sessions], ["Watches", totals.watches], ["Refused tokens", totals.refused],
   ];
   if (totals.auditLost) shownTotals.push(["Audit records lost", totals.auditLost]);
   if (state.state !== "ready") shownTotals.unshift(["Gateway", state.state]);
