@@ -20,6 +20,8 @@ BROKEN: Final = (
     "The connection to the gateway broke. Whether the call was carried out is not known: if it writes, look before you "
     "repeat it."
 )
+NO_TOKEN: Final = "no_token"  # noqa: S105  # a word, and no token
+"""The data of an error that was none of the gateway's: there was no token to ask it with."""
 _REFUSED: Final = frozenset({401, 403})
 
 
@@ -46,7 +48,7 @@ class GatewayClient(httpx2.AsyncClient):
             if response.headers.get("content-type", "").startswith("application/json") or response.is_error:
                 await response.aread()
         except GatewayError as error:
-            return _failure(request, error.message)
+            return _failure(request, error.message, NO_TOKEN)
         except httpx2.TransportError as error:
             return _failure(request, self._unreachable(error))
         if response.is_error and not _is_json_rpc(response):
@@ -93,7 +95,8 @@ def _is_json_rpc(response: httpx2.Response) -> bool:
     return isinstance(body, dict) and "jsonrpc" in body
 
 
-def _failure(request: httpx2.Request, message: str) -> httpx2.Response:
-    body = {"jsonrpc": "2.0", "id": None, "error": {"code": INTERNAL_ERROR, "message": message}}
+def _failure(request: httpx2.Request, message: str, data: str | None = None) -> httpx2.Response:
+    error = {"code": INTERNAL_ERROR, "message": message} | ({"data": data} if data else {})
+    body = {"jsonrpc": "2.0", "id": None, "error": error}
     headers = {"content-type": "application/json"}
     return httpx2.Response(502, headers=headers, content=json.dumps(body).encode(), request=request)

@@ -19,6 +19,7 @@ from mcp.shared.exceptions import MCPError
 from gateway import __version__
 from gateway.bridge import several
 from gateway.bridge.forwarding import Context, Json, forward, parameters
+from gateway.bridge.http import NO_TOKEN
 from gateway.bridge.subscriptions import Subscriptions
 from gateway.bridge.tasks import Tasks
 from gateway.bridge.upstream import NAME, Upstream
@@ -96,10 +97,10 @@ class Bridge:
 
     async def _list_tools(self, context: Context, _: types.PaginatedRequestParams) -> types.ListToolsResult:
         listed = await self._asked("tools", "tools/list")
-        missing = {name for name, answer in listed.items() if isinstance(answer, MCPError)}
+        missing = _away(listed)
         if missing and self._waiting is None:
             self._waiting = self._tasks.start(self._until_listed(context, missing), "bridge-tools")
-        union = several.Listed.of(listed).union("name")
+        union = _union(listed, "name")
         tools = [tool if self._only else several.tool_of(tool, clusters) for tool, clusters in union]
         return types.ListToolsResult.model_validate({"tools": tools})
 
@@ -109,28 +110,30 @@ class Bridge:
         while missing:
             await asyncio.sleep(next(pauses))
             listed = await self._asked("tools", "tools/list", missing)
-            still = {name for name, answer in listed.items() if isinstance(answer, MCPError)}
-            if still != missing:
+            if not all(isinstance(answer, MCPError) for answer in listed.values()):
                 await self._subscriptions.tell_tools_changed(context)
-            missing = still
+            missing = _away(listed)
         self._waiting = None
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Json | types.CallToolResult:
-        try:
-            if self._only is not None:
-                return await forward(context, self._only, parameters(context))
-            cluster, arguments = several.without_cluster(params.arguments)
+        upstream, given, cluster = self._only, parameters(context), ""
+        if upstream is None:
+            cluster, given["arguments"] = several.without_cluster(params.arguments)
             upstream = self._upstreams.get(cluster)
             if upstream is None:
                 return _failed(f"{self._which(cluster)} {params.name} was not called.")
-            return await forward(context, upstream, {**parameters(context), "arguments": arguments})
+        try:
+            return await forward(context, upstream, given)
         except MCPError as error:
-            if error.code in _FOR_THE_CLIENT:
+            if error.code not in _FOR_THE_CLIENT:
+                return _failed(error.message)
+            if self._only is not None:
                 raise
-            return _failed(error.message)
+            # Which tools there are depends on the cluster here, so it is for the agent.
+            return _failed(f"Cluster {cluster}: {error.message}")
 
     async def _list_prompts(self, _context: Context, _: types.PaginatedRequestParams) -> types.ListPromptsResult:
-        union = several.Listed.of(await self._asked("prompts", "prompts/list")).union("name")
+        union = _union(await self._asked("prompts", "prompts/list"), "name")
         prompts = [prompt if self._only else several.prompt_of(prompt, clusters) for prompt, clusters in union]
         return types.ListPromptsResult.model_validate({"prompts": prompts})
 
@@ -159,8 +162,7 @@ class Bridge:
     async def _list_templates(
         self, _context: Context, _: types.PaginatedRequestParams
     ) -> types.ListResourceTemplatesResult:
-        listed = await self._asked("resourceTemplates", "resources/templates/list")
-        union = several.Listed.of(listed).union("uriTemplate")
+        union = _union(await self._asked("resourceTemplates", "resources/templates/list"), "uriTemplate")
         templates = [template if self._only else several.template_of(template) for template, _ in union]
         return types.ListResourceTemplatesResult.model_validate({"resourceTemplates": templates})
 
@@ -223,8 +225,19 @@ async def _whole(upstream: Upstream, what: str, method: str) -> several.Answer:
                 return entries
             cursor = {"cursor": page["nextCursor"]}
     except MCPError as error:
-        _log.warning("not_listed", cluster=upstream.cluster, what=what, error=error.message)
         return error
+
+
+def _away(listed: Mapping[str, several.Answer]) -> set[str]:
+    """Return the clusters that may answer later; one without a token may not: a person has to sign in for that."""
+    return {name for name, answer in listed.items() if isinstance(answer, MCPError) and answer.data != NO_TOKEN}
+
+
+def _union(listed: Mapping[str, several.Answer], key: str) -> list[tuple[Json, tuple[str, ...]]]:
+    for name, answer in listed.items():
+        if isinstance(answer, MCPError):
+            _log.warning("not_listed", cluster=name, error=answer.message)
+    return several.Listed.of(listed).union(key)
 
 
 def _failed(text: str) -> types.CallToolResult:

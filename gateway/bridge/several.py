@@ -122,7 +122,8 @@ def instructions(by_cluster: Mapping[str, str | None]) -> str:
     names = "\n".join(firsts)
     return (
         f"{len(by_cluster)} Kubernetes clusters. Each tool takes `{ARGUMENT}`, so the same call can be made on several "
-        f"to compare them; URIs of resources have it as their first segment.\n{names}\n{rest}"
+        f"to compare them; calls that answers suggest need it too. URIs of resources have it as their first segment."
+        f"\n{names}\n{rest}"
     ).rstrip()
 
 

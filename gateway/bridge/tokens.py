@@ -13,8 +13,8 @@ from gateway.errors import GatewayError
 
 RENEW_AFTER: Final = 0.8
 """The part of its lifetime after which a token is replaced."""
-MINT_SECONDS: Final = 30.0
-"""Seconds that minting one may take; a kubeconfig's credential may come from a slow program."""
+MINT_SECONDS: Final = 120.0
+"""Seconds that minting one may take: a person may have to sign in for it."""
 _AGAIN_AFTER: Final = 10.0
 """Seconds between attempts to renew a token that is still good."""
 _NEW: Final = 5.0
@@ -44,7 +44,7 @@ class Tokens:
         self._mint = mint
         self._renew_after = renew_after
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._minting: asyncio.Task[_Held] | None = None
         self._held: _Held | None = None
 
     async def valid(self) -> str:
@@ -54,13 +54,9 @@ class Tokens:
             GatewayError: None can be had.
         """
         held = self._held
-        if held is not None and self._clock() < held.renew_at:
-            return held.token
-        async with self._lock:
-            held = self._held
-            if held is None or self._clock() >= held.renew_at:
-                held = await self._renewed(held)
-            return held.token
+        if held is None or self._clock() >= held.renew_at:
+            held = await self._renewed()
+        return held.token
 
     async def instead_of(self, refused: str) -> str | None:
         """Return another token than the refused one, or None where that one had just been minted.
@@ -68,20 +64,33 @@ class Tokens:
         Raises:
             GatewayError: None can be had.
         """
-        async with self._lock:
-            held = self._held
-            if held is None or held.token == refused:
-                if held is not None and self._clock() - held.since < _NEW:
-                    return None
-                held = await self._renewed(None)
-            return held.token
+        held = self._held
+        if held is not None and held.token == refused:
+            if self._clock() - held.since < _NEW:
+                return None
+            self._held = None
+        return await self.valid()
 
-    async def _renewed(self, old: _Held | None) -> _Held:
+    async def close(self) -> None:
+        """End what is still being minted."""
+        if self._minting is not None:
+            self._minting.cancel()
+            await asyncio.gather(self._minting, return_exceptions=True)
+
+    async def _renewed(self) -> _Held:
+        """Wait for the one that is being minted, which goes on without us: a person may be signing in for it."""
+        if self._minting is None or self._minting.done():
+            self._minting = asyncio.create_task(self._minted(self._held), name="bridge-mint")
+            # Where nobody waits any more, the next one to ask hears of the failure.
+            self._minting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._minting)
+
+    async def _minted(self, old: _Held | None) -> _Held:
         try:
             async with asyncio.timeout(MINT_SECONDS):
                 token = await self._mint()
         except (GatewayError, TimeoutError) as error:
-            why = error.message if isinstance(error, GatewayError) else f"not done within {MINT_SECONDS:g} s"
+            why = error.message if isinstance(error, GatewayError) else f"not done within {MINT_SECONDS:g} s."
             if old is not None and self._clock() < old.ends:
                 _log.warning("not_renewed", cluster=self._cluster, error=why)
                 old.renew_at = self._clock() + _AGAIN_AFTER

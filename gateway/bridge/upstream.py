@@ -81,4 +81,7 @@ async def open_upstream(cluster: str, url: str, tokens: Tokens, tls: ssl.SSLCont
         info = types.Implementation.model_validate(OWN_META[types.CLIENT_INFO_META_KEY])
         async with ClientSession(dispatcher=dispatcher, client_info=info) as session:
             session.adopt(types.DiscoverResult(supported_versions=[VERSION], capabilities=types.ServerCapabilities()))
-            yield Upstream(cluster, dispatcher, session)
+            try:
+                yield Upstream(cluster, dispatcher, session)
+            finally:
+                await tokens.close()

@@ -102,6 +102,28 @@ async def test_a_refused_token_is_replaced_once_and_a_new_one_is_believed() -> N
     assert mint.made == 2
 
 
+async def test_minting_goes_on_when_whoever_asked_gives_up() -> None:
+    """A person may be signing in for it: a client that waits no longer must not end that, nor have it begin anew."""
+    signed_in = asyncio.Event()
+    asked = 0
+
+    async def mint() -> str:
+        nonlocal asked
+        asked += 1
+        await signed_in.wait()
+        return "a token"
+
+    tokens = Tokens("east", mint)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await tokens.valid()
+    second = asyncio.create_task(tokens.valid())
+    signed_in.set()
+    assert await second == "a token"
+    assert asked == 1
+    await tokens.close()
+
+
 async def test_no_token_stands_in_a_repr() -> None:
     """Whatever prints the object must not print the token."""
     tokens = Mint().tokens()
