@@ -125,8 +125,7 @@ def create_app(
     reload = Reload(origin or Origin(), settings, registry, pool)
     app.extensions["gateway"] = Gateway(settings, readiness, metrics, pool, endpoint, certificate, reload)
     watched = Watched(access, registry, audit, sealing_keys, managers.owners)
-    metrics.watch_state(partial(readings, watched))
-    metrics.watch_state(reload.readings)
+    metrics.watch_state(reload.readings, partial(readings, watched))
 
     @app.get("/health")
     async def health() -> tuple[str, int]:
@@ -136,8 +135,10 @@ def create_app(
     async def serving() -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             # First in, so that it can be asked to the very end, and a port in use is not told as a task group's error.
-            admin = create_admin_app(readiness, metrics.registry, watched, settings.admin)
-            app.extensions["admin_url"] = await stack.enter_async_context(admin_listener(admin, settings.admin))
+            admin = admin_listener(
+                create_admin_app(readiness, metrics.registry, watched, settings.admin), settings.admin
+            )
+            app.extensions["admin_url"] = await stack.enter_async_context(admin)
             stack.enter_context(audit)
             if certificate:
                 await stack.enter_async_context(certificate.watching())
