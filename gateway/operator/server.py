@@ -1,34 +1,46 @@
-"""Boundary to one API server as the operator: a kubeconfig's credential, JSON in and out, Kubernetes' own errors."""
+"""Boundary to one API server as the operator: a kubeconfig's credential, JSON in and out, Kubernetes' own errors.
 
+It speaks through the standard library, in threads: the wire's own client takes half a second to import, which agents'
+clients would wait for before every connection, and these few requests gain nothing from it.
+"""
+
+import asyncio
+import socket
 import ssl
 import tempfile
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from gateway.errors import GatewayError
-from gateway.kube.errors import error_from
+from gateway.kube.errors import TooLarge, error_from
 from gateway.operator.credentials import Credential, credential_of
 from gateway.operator.kubeconfig import Context, KubeconfigError
 
-_SECONDS: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
+_CONNECT_SECONDS: Final = 5.0
+_SECONDS: Final = 30.0
+_MAX_BYTES: Final = 16 * 1024 * 1024
 _APPLY: Final = "application/apply-patch+yaml"
+_OK: Final = range(200, 300)
 
 
-@dataclass(frozen=True, slots=True)
 class Server:
     """An API server with the operator's credential; made by `connected`."""
 
-    context: Context
-    _session: aiohttp.ClientSession
-    _proxy: str | None
+    def __init__(self, context: Context, credential: Credential, proxy: str | None) -> None:
+        """Open nothing yet; connections come with the first requests and are kept for the next."""
+        self.context = context
+        self._headers = credential.headers
+        self._tls = _tls(context, credential)
+        self._proxy = proxy
+        self._base = urlsplit(context.server).path.rstrip("/")
+        self._idle: list[_Connection] = []
 
     async def request(
         self,
@@ -45,25 +57,35 @@ class Server:
             ApiError: The API server's no, in its own words.
             GatewayError: There was no answer; the text says why.
         """
-        headers = {"Accept": accept}
+        headers = [*self._headers, ("Accept", accept)]
         if body is not None:
-            headers["Content-Type"] = _APPLY if method == "PATCH" else "application/json"
+            headers.append(("Content-Type", _APPLY if method == "PATCH" else "application/json"))
+        target = f"{self._base}{path}{'?' + urlencode(query) if query else ''}"
+        content = None if body is None else orjson.dumps(body)
+        is_kept = bool(self._idle)
+        connection = self._idle.pop() if is_kept else _Connection(self.context, self._tls, self._proxy)
         try:
-            async with self._session.request(
-                method,
-                URL(self.context.server + path, encoded=True).update_query(query or {}),
-                data=None if body is None else orjson.dumps(body),
-                headers=headers,
-                allow_redirects=False,
-                proxy=self._proxy,
-                server_hostname=self.context.tls_server_name or None,
-            ) as answer:
-                content = await answer.read()
-                if not answer.ok or answer.status >= 300:  # noqa: PLR2004  # RFC 9110, section 15.4
-                    raise error_from(answer.status, {k.lower(): v for k, v in answer.headers.items()}, content)
-                return orjson.loads(content)
-        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
+            try:
+                status, answered, text = await _in_thread(connection, method, target, headers, content)
+            except (RemoteDisconnected, ConnectionError):
+                if not is_kept:
+                    raise
+                # It was closed while nobody used it. All that is sent here may be sent twice.
+                connection = _Connection(self.context, self._tls, self._proxy)
+                status, answered, text = await _in_thread(connection, method, target, headers, content)
+            if status not in _OK:
+                raise error_from(status, answered, text)
+            return orjson.loads(text)
+        except (OSError, HTTPException, orjson.JSONDecodeError) as error:
             raise GatewayError(f"{self.context.server} can't be asked: {_why(error)}") from error
+        finally:
+            if connection.is_reusable:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        for connection in self._idle:
+            connection.close()
 
 
 @asynccontextmanager
@@ -73,12 +95,70 @@ async def connected(context: Context, *, direct: bool = False) -> AsyncIterator[
     Raises:
         KubeconfigError: The kubeconfig, or what it names, can't be used.
     """
-    credential = await credential_of(context)
-    connector = aiohttp.TCPConnector(ssl=_tls(context, credential))
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=_SECONDS, headers=credential.headers, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
-        yield Server(context, session, None if direct else _proxy(context))
+    server = Server(context, await credential_of(context), None if direct else _proxy(context))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+class _Connection(HTTPConnection):
+    """One connection with TLS, through a proxy where there is one, under the name the certificate must have."""
+
+    default_port = 443
+
+    def __init__(self, context: Context, tls: ssl.SSLContext, proxy: str | None) -> None:
+        target = urlsplit(context.server)
+        host, port = target.hostname or "", target.port or 443
+        self._tls = tls
+        self._name = context.tls_server_name or host
+        self.is_reusable = False
+        if proxy is None:
+            super().__init__(host, port, timeout=_CONNECT_SECONDS)
+        else:
+            through = urlsplit(proxy)
+            super().__init__(through.hostname or "", through.port or 80, timeout=_CONNECT_SECONDS)
+            user = f"{unquote(through.username or '')}:{unquote(through.password or '')}".encode()
+            headers = {"Proxy-Authorization": f"Basic {b64encode(user).decode()}"} if through.username else {}
+            self.set_tunnel(host, port, headers)
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)
+        self.sock.settimeout(_SECONDS)
+
+    def exchange(
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send a request and read its answer."""
+        self.is_reusable = False
+        self.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in headers:
+            self.putheader(name, value)
+        if body is not None:
+            self.putheader("Content-Length", str(len(body)))
+        self.endheaders(body)
+        answer = self.getresponse()
+        content = answer.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            self.close()
+            raise TooLarge(_MAX_BYTES)
+        self.is_reusable = not answer.will_close
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
+
+
+async def _in_thread(
+    connection: _Connection, method: str, target: str, headers: list[tuple[str, str]], body: bytes | None
+) -> tuple[int, dict[str, str], bytes]:
+    try:
+        return await asyncio.to_thread(connection.exchange, method, target, headers, body)
+    except BaseException:
+        # Also when the person pressed Ctrl-C: the thread must not wait for an answer that nobody wants.
+        connection.is_reusable = False
+        if connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        raise
 
 
 def _tls(context: Context, credential: Credential) -> ssl.SSLContext:
@@ -109,24 +189,19 @@ def _proxy(context: Context) -> str | None:
     """Return the proxy as kubectl chooses it: the kubeconfig's, or else the environment's."""
     host = urlsplit(context.server).hostname or ""
     proxy = context.proxy_url or ("" if proxy_bypass(host) else getproxies().get("https", ""))
-    if proxy and not proxy.startswith(("http://", "https://")):
-        raise KubeconfigError(
-            f"Context {context.name!r} needs the proxy {proxy}; only http and https proxies work here."
-        )
+    if proxy and not proxy.startswith("http://"):
+        raise KubeconfigError(f"Context {context.name!r} needs the proxy {proxy}; only http:// proxies work here.")
     return proxy or None
 
 
 def _why(error: Exception) -> str:
     match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
-            reason = getattr(error, "certificate_error", None) or error
-            return (
-                f"TLS failed ({getattr(reason, 'verify_message', None) or getattr(reason, 'reason', None) or reason})."
-            )
+        case ssl.SSLError():
+            return f"TLS failed ({getattr(error, 'verify_message', None) or error.reason})."
         case TimeoutError():
             return "it did not answer in time."
-        case aiohttp.ClientConnectorError():
-            return f"no connection ({error.os_error.strerror or error.os_error})."
+        case OSError(strerror=str(words)):
+            return f"no connection ({words})."
         case orjson.JSONDecodeError():
             return "its answer is not Kubernetes'."
         case _:
