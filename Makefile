@@ -61,6 +61,7 @@ demo: venv ## Try it without a cluster: a short tour on two embedded ones; ARGS=
 .PHONY: docs
 docs: venv ## Write the pages of docs/ that are made from the code
 	$(BIN)/python -m tests.documents
+	$(BIN)/python -m tests.attacks.limits
 	$(BIN)/python -m gateway.tools.diagnose.handbook > docs/diagnosis.md
 
 .PHONY: format
