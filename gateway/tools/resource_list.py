@@ -137,28 +137,29 @@ def _table(document: dict[str, Any], *, across: bool, names: bool, redaction: bo
     """Return the heading and one line a row; columns of low priority and those that say nothing are left out."""
     definitions = document.get("columnDefinitions") or []
     rows = document.get("rows") or []
-    shown = [i for i, column in enumerate(definitions) if not column.get("priority")]
-    if names:
-        shown = shown[:1]
-    else:
-        shown = [i for i in shown if any(one_line(row["cells"][i]) not in _EMPTY for row in rows)] or shown[:1]
-    secret = {i for i in shown if redaction and is_secret(str(definitions[i].get("name")))}
-    lines = []
-    for row in rows:
-        cells = [_cell(row["cells"][i], secret=i in secret) for i in shown]
-        if across:
-            cells.insert(0, ((row.get("object") or {}).get("metadata") or {}).get("namespace", ""))
-        lines.append("\t".join(cells))
+    numbers = [i for i, column in enumerate(definitions) if not column.get("priority")]
+    texts = {i: _cells([row["cells"][i] for row in rows]) for i in (numbers[:1] if names else numbers)}
+    shown = [i for i in texts if names or not _EMPTY.issuperset(texts[i])] or numbers[:1]
+    columns = [texts[i] for i in shown]
+    for place, i in enumerate(shown):
+        if redaction and is_secret(str(definitions[i].get("name"))):
+            columns[place] = [text if text in _EMPTY else plain(NAMED, text) for text in texts[i]]
+    if across:
+        columns.insert(0, [((row.get("object") or {}).get("metadata") or {}).get("namespace", "") for row in rows])
     heading = [
         *(["NAMESPACE"] if across else []),
         *(one_line(definitions[i].get("name", ""))[:_HEADING].upper() for i in shown),
     ]
+    lines = ["\t".join(cells) for cells in zip(*columns, strict=True)] if columns else [""] * len(rows)
     return "" if names else "\t".join(heading), lines
 
 
-def _cell(value: object, *, secret: bool) -> str:
-    text = one_line(value)
-    return plain(NAMED, text) if secret and text not in _EMPTY else text
+def _cells(values: list[Any]) -> list[str]:
+    """Return a column's cells, each as text on one line."""
+    texts = [value if type(value) is str else "" if value is None else str(value) for value in values]
+    together = "".join(texts)
+    # Most columns are plain; to look at each cell by itself takes longer than all the rest of a list.
+    return texts if together.isascii() and together.isprintable() else [one_line(text) for text in texts]
 
 
 def _wholes(documents: list[dict[str, Any]], output: str, budget: int, *, redaction: bool) -> Iterator[str]:

@@ -25,6 +25,7 @@ _DEEPEST: Final = 16
 """Levels of an object from which on the deepest are cut."""
 
 _TEXTS: Final = ("name", "namespace", "uid", "resourceVersion", "continue")
+_LISTED: Final = ("columnDefinitions", "rows", "items")
 _LONGEST: Final = 4000
 """Characters of the longest of these; an API server's own `continue` has some hundred."""
 
@@ -39,6 +40,7 @@ async def parse(body: bytes) -> dict[str, Any]:
     Raises:
         GatewayError: It is not a Kubernetes object, nor a list of them.
     """
+    body = pieces.lean(body)
     try:
         document = await asyncio.to_thread(pieces.loads, body) if len(body) > _OFF_LOOP else orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -54,7 +56,9 @@ def _is_shaped(document: Any) -> TypeGuard[dict[str, Any]]:
     """Whether it has metadata, items and a table's rows as Kubernetes has them, where it has them."""
     if not _has_metadata(document):
         return False
-    columns, rows, items = (document.get(key) or [] for key in ("columnDefinitions", "rows", "items"))
+    if document.keys().isdisjoint(_LISTED):
+        return True
+    columns, rows, items = (document.get(key) or [] for key in _LISTED)
     if not (isinstance(columns, list) and isinstance(rows, list) and isinstance(items, list)):
         return False
     return (
@@ -72,10 +76,11 @@ def _has_metadata(document: Any) -> bool:
         return True
     if not isinstance(metadata, dict):
         return False
-    texts = [metadata[key] for key in _TEXTS if metadata.get(key) is not None]
-    return all(isinstance(text, str) and len(text) <= _LONGEST for text in texts) and isinstance(
-        metadata.get("remainingItemCount") or 0, int
-    )
+    for key in _TEXTS:
+        text = metadata.get(key)
+        if text is not None and not (isinstance(text, str) and len(text) <= _LONGEST):
+            return False
+    return isinstance(metadata.get("remainingItemCount") or 0, int)
 
 
 def _is_row(row: dict[str, Any], columns: int) -> bool:
@@ -116,6 +121,11 @@ def as_yaml(document: object) -> str:
 
 def written(document: dict[str, Any], write: Callable[[object], str], limit: int) -> tuple[str, bool]:
     """Return the object's text in at most `limit` bytes, and whether anything had to be cut for that."""
+    if write is as_json:
+        text = write(document)
+        # No character takes more than four bytes, so that most texts need not be measured.
+        if 4 * len(text) <= limit or len(text.encode()) <= limit:
+            return text, False
     # Measured as JSON, which escapes what YAML need not: twice the limit may still fit, and is not too much to try.
     room = _size(document)
     if cut := room > 2 * limit:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.kube.pieces import loads
+from gateway.kube.pieces import lean, loads
 
 OWNERS = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a"}] * 40
 WORDS = 'a "quoted" },{"metadata": text \\ with ] all ['
@@ -96,3 +96,37 @@ def test_any_document_is_the_same(items: list[Any], around: dict[str, Any]) -> N
     filler = [{"metadata": {"name": "x" * 40_000}}] * 4
     document = {**around, "items": [*filler, *items, *filler]}
     assert loads(orjson.dumps(document)) == document
+
+
+NOTE = 'a },{"cells":[1],"managedFields":[{}],"x":[]}} b'
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_table_is_the_same_but_for_managed_fields(count: int, end: str) -> None:
+    """What most of a table's bytes say is cut out of them, and nothing else, whatever its texts look like."""
+    kept = [{"name": f"{NOTE}{number}", "namespace": "a", "annotations": {"note": NOTE}} for number in range(count)]
+    managed = [{"manager": "x", "fieldsV1": {'k:{"cells":[1]}': {"cells": [{}], "f:a": {}}}}]
+    rows = [[{"cells": [NOTE], "object": {"metadata": each}} for each in kept] for _ in range(2)]
+    for number, row in enumerate(rows[1]):
+        if number % 3 < 2:
+            row["object"] = {"metadata": {**kept[number], "managedFields": managed * (number + 1)}}
+    plain, sent = ({"kind": "Table", "metadata": {}, "columnDefinitions": [], "rows": each} for each in rows)
+    body = lean(orjson.dumps(sent) + end.encode())
+    assert orjson.loads(body) == plain
+    assert b'"manager":' not in body
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 9, 300])
+def test_a_table_that_was_cut_off_stays_so(cut: int) -> None:
+    """Half a table must not become a whole one."""
+    row = {"cells": ["a"], "object": {"metadata": {"name": "a", "managedFields": [{"manager": "x" * 40}]}}}
+    body = orjson.dumps({"kind": "Table", "metadata": {}, "rows": [row] * 9})
+    with pytest.raises(orjson.JSONDecodeError):
+        orjson.loads(lean(body[:-cut]))
+
+
+def test_what_is_no_table_is_left_alone() -> None:
+    """Whole objects are not touched: there more follows after the metadata."""
+    body = orjson.dumps({"kind": "PodList", "items": with_managed_fields([pod(1), pod(2)])})
+    assert lean(body) is body
