@@ -30,6 +30,8 @@ HEALTHY = {
     "kube_mcp_gateway_tls_certificate_expires_timestamp_seconds": "2592000x60",
     "kube_mcp_gateway_tls_certificate_stale": "0x60",
     'kube_mcp_gateway_api_server_certificate_expires_timestamp_seconds{cluster="east"}': "2592000x60",
+    "kube_mcp_gateway_settings_reload_failed": "0x60",
+    "kube_mcp_gateway_answers_held_back": "0 2 0 4 0x56",
     "kube_mcp_gateway_sealing_keys_unusable": "0x60",
     "kube_mcp_gateway_rate_limits_alone": "0x60",
     "kube_mcp_gateway_audit_lost_total": "3x60",
@@ -58,6 +60,8 @@ TROUBLE = {
     "KubeMcpGatewayApiServerCertificateEnds": {
         'kube_mcp_gateway_api_server_certificate_expires_timestamp_seconds{cluster="east"}': "500000x60"
     },
+    "KubeMcpGatewaySettingsStale": {"kube_mcp_gateway_settings_reload_failed": "1x60"},
+    "KubeMcpGatewayMemory": {"kube_mcp_gateway_answers_held_back": "2x60"},
     "KubeMcpGatewaySealingKeysUnusable": {"kube_mcp_gateway_sealing_keys_unusable": "1x60"},
     "KubeMcpGatewayStoreAway": {"kube_mcp_gateway_rate_limits_alone": "1x60"},
     "KubeMcpGatewayAuditLost": {"kube_mcp_gateway_audit_lost_total": "0+1x60"},
