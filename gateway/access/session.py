@@ -26,7 +26,7 @@ from gateway.kube.client import AGENT, Answer
 from gateway.kube.credential import BearerToken
 from gateway.kube.errors import ApiError, InvalidToken, Unreachable
 from gateway.kube.exec import SWITCHED, ExecLimits, Ran, started
-from gateway.kube.paths import Attributes, attributes_of
+from gateway.kube.paths import Attributes, attributes_of, resource_path
 from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
 from gateway.kube.watch import Events, opened
@@ -358,7 +358,7 @@ class ClusterSession:
 
     def _let_out(self, request: Request, kind: ResourceType, outgoing: Outgoing) -> None:
         """Read the final path the way the API server does, and let the policy judge that."""
-        path = request.path()
+        path = resource_path(outgoing.attributes)
         attributes = outgoing.attributes = attributes_of(request.verb, path)
         if (kind.group, kind.plural) != (attributes.group, attributes.resource):
             message = f"a request for {attributes.resource} was made with the type {kind.qualified}"

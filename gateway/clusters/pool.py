@@ -48,12 +48,13 @@ class ClusterKey:
 class PoolLimits:
     """How many clusters may be open at once; seconds until an unused client ends, and until a used one is renewed.
 
-    A client is renewed because a connection that never ends keeps all callers on one replica of an API server.
+    What is in flight on a retired cluster has `retired_seconds`, or its own limit for a call. A client is renewed because a connection that never ends keeps all callers on one replica of an API server.
     """
 
     open: int = 512
     idle_seconds: float = 900
     max_age_seconds: float = 1800
+    retired_seconds: float = 60
 
 
 @dataclass(slots=True)
@@ -137,6 +138,8 @@ class Pool:
         self._on_retired: tuple[Callable[[ClusterKey], None], ...] = ()
         self._entries: dict[ClusterKey, _Entry] = {}
         self._last_keys: dict[str, ClusterKey] = {}
+        # By identity, as sessions hold them, and held here, so that no other takes the place of one in memory.
+        self._retired: dict[int, ClusterOptions] = {}
         self._draining: dict[int, _Warm] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._created = 0
@@ -185,11 +188,19 @@ class Pool:
             self._close(warm)
 
     def retire(self, cluster: ClusterOptions) -> None:
-        """End all that is kept for a cluster that is listed no more, or not like this; calls that use it finish."""
+        """End all that is kept for a cluster that is listed no more, or not like this, and make no client for it again.
+
+        Calls that use it finish; a watch that would go on for hours is ended with its client.
+        """
+        self._retired[id(cluster)] = cluster
         key = self._last_keys.pop(cluster.server, None)
-        if key is not None:
-            self._drop_if_open(key)
-            self._tell_retired(key)
+        if key is None:
+            return
+        if key in self._entries:
+            seconds = max(cluster.limits.call_seconds, self._limits.retired_seconds)
+            asyncio.get_running_loop().call_later(seconds, self._cut, self._entries[key].warm)
+        self._drop_if_open(key)
+        self._tell_retired(key)
 
     def renew(self, cluster: ClusterOptions) -> None:
         """Make the cluster's client and gates anew with the next call, as its limits are then."""
@@ -203,7 +214,14 @@ class Pool:
         Raises:
             ClusterUnavailable: Its CA bundle can't be read.
         """
-        return _key(cluster, self._bundle(cluster))
+        return self._key(cluster, self._bundle(cluster))
+
+    def _key(self, cluster: ClusterOptions, bundle: Bundle) -> ClusterKey:
+        """Return the key, the one that is in use where it is still that."""
+        known = self._last_keys.get(cluster.server)
+        if known is not None and known.ca_digest == bundle.digest and known.tls_server_name == cluster.tls_server_name:
+            return known
+        return ClusterKey(cluster.server, bundle.digest, cluster.tls_server_name)
 
     def certificate_ends(self, cluster: ClusterOptions) -> float | None:
         """Return when the certificate that the API server last showed ends, as Unix time; None where none was seen."""
@@ -250,10 +268,13 @@ class Pool:
 
     def _entry(self, cluster: ClusterOptions) -> _Entry:
         bundle = self._bundle(cluster)
-        key = _key(cluster, bundle)
+        key = self._key(cluster, bundle)
         now = self._clock()
         entry = self._entries.get(key)
         if entry is None:
+            if id(cluster) in self._retired:
+                message = "The gateway's operator changed or removed this cluster a moment ago. Call again."
+                raise ClusterUnavailable(message, retry_after=1)
             self._retire_other_than(key)
             self._make_room(now)
             limits = cluster.limits
@@ -322,6 +343,10 @@ class Pool:
     def _drop(self, key: ClusterKey) -> None:
         self._let_go(self._entries.pop(key).warm)
 
+    def _cut(self, warm: _Warm) -> None:
+        if self._draining.pop(id(warm), None) is not None:
+            self._close(warm)
+
     def _let_go(self, warm: _Warm) -> None:
         if warm.leases:
             self._draining[id(warm)] = warm
@@ -337,10 +362,6 @@ class Pool:
         while True:
             await asyncio.sleep(min(60.0, self._limits.idle_seconds / 2))
             self.expire()
-
-
-def _key(cluster: ClusterOptions, bundle: Bundle) -> ClusterKey:
-    return ClusterKey(cluster.server, bundle.digest, cluster.tls_server_name)
 
 
 class _Leasing:

@@ -82,7 +82,8 @@ class TrustStore:
 
     def _from_file(self, path: Path, name: str) -> Bundle:
         now = self._clock()
-        seen = self._seen.setdefault(path, _Seen())
+        if (seen := self._seen.get(path)) is None:
+            seen = self._seen[path] = _Seen()
         if now - seen.looked >= _LOOK_AGAIN:
             seen.looked = now
             _look(seen, path, name)

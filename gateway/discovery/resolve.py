@@ -104,6 +104,8 @@ def _parts(wanted: str) -> tuple[str, str | None, str | None]:
 def _served(
     catalog: Catalog, named: tuple[ResourceType, ...], group: str | None, version: str | None
 ) -> tuple[ResourceType, ...]:
+    if group is None and version is None and len(named) <= 1:
+        return named
     if group is not None:
         named = tuple(found for found in named if found.group == group)
     if version is not None:

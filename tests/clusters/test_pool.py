@@ -328,3 +328,39 @@ async def test_a_key_is_url_ca_and_server_name(cluster: EmbeddedCluster, pool: P
     assert key != pool.key(listed(cluster, name="b", certificate_authority_data=AUTHORITY.pem().decode()))
     assert key != pool.key(listed(cluster, tls_server_name="kubernetes"))
     assert str(key) == f"{cluster.server}#{key.ca_digest[:8]}"
+
+
+async def test_a_retired_cluster_is_leased_to_nobody_and_its_calls_have_their_time(
+    cluster: EmbeddedCluster, clock: Clock
+) -> None:
+    """Who holds it finishes, who would hold it for ever is ended with its client, and the same options are refused."""
+    limits = PoolLimits(retired_seconds=0.2)
+    east = listed(cluster, limits={"callSeconds": 0.2})
+    retired: list[ClusterKey] = []
+    async with Pool(TrustStore(clock), clock, limits=limits) as pool:
+        pool.when_retired(retired.append)
+        async with pool.lease(east) as held:
+            pool.retire(east)
+            assert [key.url for key in retired] == [cluster.server]
+            assert repr(pool) == "<Pool 0 open, 1 draining>"
+            with pytest.raises(ClusterUnavailable, match="changed or removed this cluster"):
+                async with pool.lease(east):
+                    pass
+            async with asyncio.timeout(5):
+                while pool.state().draining:  # noqa: ASYNC110  # a timer of the loop ends it
+                    await asyncio.sleep(0.01)
+            assert await is_closed(held.server)
+        async with pool.lease(listed(cluster)) as again:
+            assert (await ask(again)).status == 401
+
+
+async def test_a_renewed_cluster_gets_the_gates_of_its_new_limits(cluster: EmbeddedCluster, pool: Pool) -> None:
+    """Nobody is told that it ended, because who was verified for it still is."""
+    retired: list[ClusterKey] = []
+    pool.when_retired(retired.append)
+    async with pool.lease(listed(cluster)) as before:
+        pool.renew(listed(cluster))
+    async with pool.lease(listed(cluster, limits={"connections": 1})) as after:
+        assert after.gate is not before.gate
+        assert after.key == before.key
+    assert retired == []
