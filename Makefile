@@ -50,6 +50,10 @@ bench: venv ## Measure speed, memory and start beside a floor, in some minutes; 
 fuzz: venv ## Fuzz every boundary with a million inputs and write the figures into docs/security.md; ARGS="--runs 50000"
 	$(BIN)/python -m tests.attacks.fuzz --document $(ARGS)
 
+.PHONY: reliability
+reliability: venv ## Measure what the gateway withstands (half an hour); ARGS="--only neighbours", ARGS=--document
+	$(BIN)/python -m tests.bench.reliability $(ARGS)
+
 .PHONY: serve
 serve: venv ## Run the gateway with CONFIG=config/gateway.yaml
 	$(BIN)/kube-mcp-gateway serve --config $(CONFIG)
