@@ -48,7 +48,8 @@ class ClusterKey:
 class PoolLimits:
     """How many clusters may be open at once; seconds until an unused client ends, and until a used one is renewed.
 
-    What is in flight on a retired cluster has `retired_seconds`, or its own limit for a call. A client is renewed because a connection that never ends keeps all callers on one replica of an API server.
+    What is in flight on a retired cluster has `retired_seconds`, or its own limit for a call. A client is renewed
+    because a connection that never ends keeps all callers on one replica of an API server.
     """
 
     open: int = 512
@@ -214,14 +215,7 @@ class Pool:
         Raises:
             ClusterUnavailable: Its CA bundle can't be read.
         """
-        return self._key(cluster, self._bundle(cluster))
-
-    def _key(self, cluster: ClusterOptions, bundle: Bundle) -> ClusterKey:
-        """Return the key, the one that is in use where it is still that."""
-        known = self._last_keys.get(cluster.server)
-        if known is not None and known.ca_digest == bundle.digest and known.tls_server_name == cluster.tls_server_name:
-            return known
-        return ClusterKey(cluster.server, bundle.digest, cluster.tls_server_name)
+        return _key(cluster, self._bundle(cluster))
 
     def certificate_ends(self, cluster: ClusterOptions) -> float | None:
         """Return when the certificate that the API server last showed ends, as Unix time; None where none was seen."""
@@ -268,7 +262,7 @@ class Pool:
 
     def _entry(self, cluster: ClusterOptions) -> _Entry:
         bundle = self._bundle(cluster)
-        key = self._key(cluster, bundle)
+        key = _key(cluster, bundle)
         now = self._clock()
         entry = self._entries.get(key)
         if entry is None:
@@ -362,6 +356,10 @@ class Pool:
         while True:
             await asyncio.sleep(min(60.0, self._limits.idle_seconds / 2))
             self.expire()
+
+
+def _key(cluster: ClusterOptions, bundle: Bundle) -> ClusterKey:
+    return ClusterKey(cluster.server, bundle.digest, cluster.tls_server_name)
 
 
 class _Leasing:
