@@ -215,7 +215,14 @@ class Pool:
         Raises:
             ClusterUnavailable: Its CA bundle can't be read.
         """
-        return _key(cluster, self._bundle(cluster))
+        return self._key(cluster, self._bundle(cluster))
+
+    def _key(self, cluster: ClusterOptions, bundle: Bundle) -> ClusterKey:
+        """Return the key, the one that is in use where it is still that."""
+        known = self._last_keys.get(cluster.server)
+        if known is not None and known.ca_digest == bundle.digest and known.tls_server_name == cluster.tls_server_name:
+            return known
+        return ClusterKey(cluster.server, bundle.digest, cluster.tls_server_name)
 
     def certificate_ends(self, cluster: ClusterOptions) -> float | None:
         """Return when the certificate that the API server last showed ends, as Unix time; None where none was seen."""
@@ -262,7 +269,7 @@ class Pool:
 
     def _entry(self, cluster: ClusterOptions) -> _Entry:
         bundle = self._bundle(cluster)
-        key = _key(cluster, bundle)
+        key = self._key(cluster, bundle)
         now = self._clock()
         entry = self._entries.get(key)
         if entry is None:
@@ -356,10 +363,6 @@ class Pool:
         while True:
             await asyncio.sleep(min(60.0, self._limits.idle_seconds / 2))
             self.expire()
-
-
-def _key(cluster: ClusterOptions, bundle: Bundle) -> ClusterKey:
-    return ClusterKey(cluster.server, bundle.digest, cluster.tls_server_name)
 
 
 class _Leasing:
