@@ -43,6 +43,8 @@ _REFERENCE: Final = re.compile(
 ).fullmatch
 """A variable, a template's placeholder, a mask of somebody else's, or a path below a well-known folder."""
 _NUMBER: Final = re.compile(r"[0-9]+(?:[._][0-9]+)*(?:[a-z]{1,3})?", re.IGNORECASE).fullmatch
+_DIGITS: Final = 12
+"""Characters of the longest number that counts something."""
 _OPENS: Final = re.compile("pass|pwd|secret").search
 
 
@@ -80,4 +82,4 @@ def is_harmless(name: str, value: str) -> bool:
     if not value or value.lower() in _WORDS or _REFERENCE(value):
         return True
     # `maxTokens: 4096` and `tokenTTL: 24h` count; a password may well be a number.
-    return _NUMBER(value) is not None and not _OPENS(name.lower())
+    return len(value) <= _DIGITS and _NUMBER(value) is not None and not _OPENS(name.lower())

@@ -24,8 +24,8 @@ def without_credentials(document: Any, *, mask: Mask = masks.plain) -> Any:  # J
     Values of ConfigMaps' `binaryData` are looked at decoded, and masked as a whole.
     """
     binary = document.get("binaryData") if isinstance(document, dict) else None
-    if isinstance(binary, dict):
-        document = {**document, "binaryData": _binary(binary, mask)}
+    if isinstance(binary, dict) and (shown := _binary(binary, mask)) != binary:
+        document = {**document, "binaryData": shown}
     found = due(orjson.dumps(document))
     return document if found is None else _Walk(found, mask).value(document, "")
 
@@ -82,6 +82,8 @@ class _Walk:
         return items if any(new is not old for new, old in zip(items, node, strict=True)) else node
 
     def _text(self, name: str, text: str) -> str:
+        if MASKED.fullmatch(text):
+            return text
         lines = text.count("\n", 0, -1)
         if self.due.names and is_secret(name) and not is_harmless(name, text) and not (lines and is_document(name)):
             return self._whole(text, lines)

@@ -33,43 +33,38 @@ class Rule:
     guard: Callable[[Found], bool] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A text without this has nothing that `rule`, by its number, would find; `rare` is what is left of it of both."""
-
-    written: bytes
-    rare: bytes
-    rule: int
+Anchor = tuple[bytes, int]
+"""What stands in every text in which a rule finds something, and the rule's number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All of them, and their anchors by the rarest of their bytes, those without a rare one apart.
+    """All of them, and their anchors, by what is left of them without the commonest characters: nothing, or something.
 
     `contexts` are for values that are credentials only under certain names, by the value's length.
     """
 
     all: tuple[Rule, ...]
-    anchors: dict[int, tuple[Anchor, ...]]
     common: tuple[Anchor, ...]
+    rare: tuple[tuple[bytes, tuple[Anchor, ...]], ...]
     contexts: dict[int, tuple[tuple[str, re.Pattern[str]], ...]]
 
     def due(self, raw: bytes) -> tuple[tuple[Rule, ...], bool] | None:
         """Return the rules that may find something in a text, given in UTF-8, and whether a name may."""
-        numbers = [anchor.rule for anchor in self.common if anchor.written in raw]
+        numbers = [number for anchor, number in self.common if anchor in raw]
         left = raw.translate(None, _COMMON)
-        for byte in self.anchors.keys() & left:
-            numbers += [a.rule for a in self.anchors[byte] if a.rare in left and a.written in raw]
+        for rest, anchors in self.rare:
+            if rest in left:
+                numbers += [number for anchor, number in anchors if anchor in raw]
         if not numbers:
             return None
         return tuple(self.all[number] for number in sorted({*numbers}) if number != _NAMES), _NAMES in numbers
 
 
-_COMMON: Final = b"abcdefghilmnoprstu0123456789 \t\r\n\"'`,;{}()[]<>\\"
+_COMMON: Final = b"abcdefhiklmnoprstu0123456789 \t\r\n\"'`,;{}()[]<>\\"
 """What texts are made of for the most part: what is left of one is searched in a fraction of the time."""
-_RAREST: Final = b"@+~#$!^&*%JQZXWKYUHVBGNFLMODPIRCATSEqzjxwkyv=_/:-."
-"""What is left, as rare as it is in objects and logs."""
-
+_CHANCE: Final = (b"-", b"w", b"y")
+"""What is left of some anchors, and of nearly every text."""
 _NAMES: Final = -1
 """Stands among the rules' numbers for the stems of names."""
 ENCODED: Final = "encoded"
@@ -105,13 +100,12 @@ def _has_body(found: Found) -> bool:
 
 def _bounded(pattern: re.Pattern[str]) -> re.Pattern[str]:
     """Bound the spaces around an assignment, which the detector leaves unbounded three times in a row."""
-    return re.compile(pattern.pattern.replace("(?: *)", "(?: {0,4})").replace("| +|", "| {1,4}|"), pattern.flags)
+    return re.compile(pattern.pattern.replace("(?: *)", "(?: {0,8})").replace("| +|", "| {1,8}|"), pattern.flags)
 
 
 def _detected() -> Iterator[Rule]:
     """Give the detector's rules for what is a credential by itself."""
     # The package brings an HTTP client with it, which takes a quarter of a second to import.
-    from detect_secrets.plugins.artifactory import ArtifactoryDetector  # noqa: PLC0415
     from detect_secrets.plugins.aws import AWSKeyDetector  # noqa: PLC0415
     from detect_secrets.plugins.azure_storage_key import AzureStorageKeyDetector  # noqa: PLC0415
     from detect_secrets.plugins.basic_auth import BasicAuthDetector  # noqa: PLC0415
@@ -130,17 +124,23 @@ def _detected() -> Iterator[Rule]:
             return False
         return "azure" in around.lower() or AzureStorageKeyDetector.account_key_check.search(around) is not None
 
+    def near_aws(found: Found) -> bool:
+        return secrets.search(found.string, max(found.start() - 50, 0), found.end()) is not None
+
     def near_artifactory(found: Found) -> bool:
         before = found.string[max(found.start() - 203, 0) : found.start()].lower()
         return any(word in before for word in ("artif", "jfrog", "buildkit"))
 
     ids, secrets = AWSKeyDetector.denylist
     yield Rule("aws-key", ("AKIA", "ASIA", "ABIA", "ACCA", "A3T"), ids)
-    yield Rule("aws-key", ("aws", "AWS", "Aws"), secrets, 1)
+    # The detector's own pattern, asked about words of the right length: by itself it is slow on `aws aws aws`.
+    words = re.compile(r"(?<![0-9a-zA-Z/+])[0-9a-zA-Z/+]{40}(?![0-9a-zA-Z/+])")
+    yield Rule("aws-key", ("aws", "AWS", "Aws"), words, guard=near_aws)
     # The detector's own pattern, but each word is looked at once, and its context after that.
     azure = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86,88}+==")
     yield Rule("azure-key", ("==",), azure, guard=near_azure)
-    yield Rule("artifactory-token", ("AKC",), ArtifactoryDetector.denylist[0])
+    # As the detector's, but for what may stand around them, and what must stand somewhere before the second.
+    yield Rule("artifactory-token", ("AKC",), re.compile(r"\bAKC[a-zA-Z0-9]{10,200}+"))
     yield Rule("artifactory-token", ("AP",), re.compile(r"\bAP[\dA-F][a-zA-Z0-9]{8,200}+"), guard=near_artifactory)
     yield Rule("github-token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), GitHubTokenDetector.denylist[0])
     yield Rule("npm-token", ("npm_", "_authToken", "NPM"), NpmDetector.denylist[0], 1)
@@ -165,7 +165,7 @@ _GAP: Final = r"(?:\s|\\[nrt])*+"
 def _blocks() -> Iterator[Rule]:
     """Give the rules for keys of several lines: the detector finds where one begins, this where it ends."""
     begin = r"-{0,5}BEGIN (?:[A-Z0-9]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?-{0,5}"
-    whole = rf"(?:(?!-BEGIN )[^\"'<>]){{1,16384}}?{_END}"
+    whole = rf"(?:(?!BEGIN )[^\"'<>]){{1,16384}}?{_END}"
     cut = rf"{_GAP}(?:[\w+/=]{{8,}}+{_GAP})*+"
     yield Rule("private-key", ("PRIVATE KEY",), re.compile(f"{begin}(?:{whole}|{cut})"), guard=_has_body)
     # The end of one whose beginning is not in the text, as in the last lines of a log.
@@ -235,12 +235,12 @@ def load() -> Rules:
     """Return the rules, read and compiled once."""
     rules = (*_blocks(), *_detected(), *_more())
     written = [(anchor, number) for number, rule in enumerate(rules) for anchor in rule.anchors]
-    written += [(form, _NAMES) for stem in STEMS for form in (stem, stem.upper(), stem.capitalize())]
-    anchors: dict[int | None, list[Anchor]] = {}
+    written += [(form, _NAMES) for stem in STEMS for form in (stem, stem.upper())]
+    written += [(stem.capitalize(), _NAMES) for stem in STEMS[:-1]]
+    left: dict[bytes, list[Anchor]] = {}
     for text, number in written:
-        rare = text.encode().translate(None, _COMMON)
-        first = min(rare, key=_RAREST.index, default=None)
-        anchors.setdefault(first, []).append(Anchor(text.encode(), rare, number))
-    common = tuple(anchors.pop(None, ()))
-    by_byte = {byte: tuple(found) for byte, found in anchors.items() if byte is not None}
-    return Rules(rules, by_byte, common, _contexts())
+        anchor = text.encode()
+        rest = anchor.translate(None, _COMMON)
+        left.setdefault(b"" if rest in _CHANCE else rest, []).append((anchor, number))
+    common = tuple(left.pop(b"", ()))
+    return Rules(rules, common, tuple((rest, tuple(anchors)) for rest, anchors in left.items()), _contexts())

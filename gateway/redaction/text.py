@@ -1,7 +1,7 @@
 """Boundary between text and the same text without credentials: what looks like one, and what is called one."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,24 +17,28 @@ _PIECE: Final = 64 * 1024
 _LONGEST: Final = 64
 """Characters of the longest name before and after its stem."""
 _NAME: Final = "abcdefghijklmnopqrstuvwxyz0123456789_.-ñ"
-_VALUE: Final = (
-    r"(?:\"(?P<double>(?:[^\"\\\n]|\\.)++)|'(?P<single>[^'\n]++)|`(?P<tick>[^`\n]++)"
+_VALUE: Final = re.compile(
+    r"\"(?P<double>(?:[^\"\\\n]|\\.)++)|'(?P<single>[^'\n]++)|`(?P<tick>[^`\n]++)"
     r"|\\[\"'](?P<escaped>(?:[^\"'\\\n]|\\[^\"'\n])++)"
     r"|(?P<block>[|>][+-]?[0-9]?[ \t]*+\n)"
-    r"|(?P<bare>[^\s\"'`&<>|,;{}()\[\]\\](?:[^\s\"'`&<>\\,;]|[,;](?=\S)(?![\w.-]{1,40}+[=:]))*+))"
-)
+    r"|(?P<bare>(?!\$[({])[^\s\"'`&<>|,;{}()\[\]\\](?:[^\s\"'`&<>\\,;]|[,;](?=\S)(?![\w.-]{1,40}+[=:]))*+)"
+).match
+"""Matched where a name says that a value may be one, and nowhere else: so no text is gone through again and again."""
 _ASSIGNED: Final = re.compile(
     rf"(?:{'|'.join(STEMS)})(?P<tail>[\w.-]{{0,{_LONGEST}}}+)(?:\\?[\"'`]|\]){{0,3}}+"
-    rf"[ \t]{{0,8}}+(?P<sign>:=|=>|={{1,3}}|:(?!//))[ \t]{{0,8}}+{_VALUE}"
-)
-_FLAGGED: Final = re.compile(rf"(?<![\w-])--?(?P<name>[\w.-]{{1,128}}+)\\?[\"']?[ \t]{{1,4}}+(?![-:=]){_VALUE}")
+    r"[ \t]{0,8}+(?P<sign>:=|=>|={1,3}|:(?!//))[ \t]{0,8}+"
+).search
 _PAIR: Final = re.compile(
     r"(?<!\w)(?:name|key)\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?P<name>[\w./-]{1,128}+)\\?[\"']?"
-    rf"(?:\s|,|\\n){{0,40}}+\\?[\"']?value\\?[\"']?[ \t]{{0,4}}[:=][ \t]{{0,4}}{_VALUE}"
-)
+    r"(?:\s|,|\\n){0,40}+\\?[\"']?value\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}"
+).search
+_FLAG: Final = re.compile(r"(?<![\w-])--?(?P<name>[\w.-]{1,128}+)\\?[\"']?[ \t]{1,4}+(?![-:=])").search
 _QUOTED: Final = ("double", "single", "tick", "escaped")
 _LEAD: Final = re.compile(r"\s*(?:[#;-]\s*)?(?:export\s|set\s|env\s)?\s*[\"']?").fullmatch
 """What may stand before a name for the line to be one of a configuration."""
+_LEADING: Final = 80
+"""Characters of the longest such beginning."""
+_WORD: Final = re.compile(r"\\?[\"']?(?P<word>[\w.-]{24,64}+)").match
 _FIELDS: Final = re.compile(r"[\s&][\w.-]+=").search
 _ON: Final = re.compile(r"(?:\\[^\s\"'`]|[^\s\"'`&<>\\])++").match
 _PROSE: Final = re.compile(r"[a-z]+[,:]?").fullmatch
@@ -144,7 +148,7 @@ def _by_name(text: str, manner: _Manner, mask: Mask) -> str:
     if "value" in low:
         spans += _others(text, low, _PAIR, replace(manner, config=True))
     if "-" in low:
-        spans += _others(text, low, _FLAGGED, replace(manner, config=False))
+        spans += _others(text, low, _FLAG, replace(manner, config=False))
     if not spans:
         return text
     kept: list[str] = []
@@ -156,13 +160,14 @@ def _by_name(text: str, manner: _Manner, mask: Mask) -> str:
     return "".join((*kept, text[at:]))
 
 
+Search = Callable[[str, int], "re.Match[str] | None"]
 _Span = tuple[int, int, str]
 
 
 def _assignments(text: str, low: str, manner: _Manner) -> Iterator[_Span]:
     contexts = load().contexts
     at = 0
-    while found := _ASSIGNED.search(low, at):
+    while found := _ASSIGNED(low, at):
         at = found.end("tail")
         before = low[max(found.start() - _LONGEST, 0) : found.start()]
         start = found.start() - len(before) + len(before.rstrip(_NAME))
@@ -170,32 +175,39 @@ def _assignments(text: str, low: str, manner: _Manner) -> Iterator[_Span]:
         if text.endswith(masks.BEGINNING, 0, start):
             continue
         if is_secret(name):
-            if (span := _value(text, found, name, start, manner)) is not None:
+            if (span := _value(text, low, found, name, start, manner)) is not None:
                 yield *span, NAMED
                 at = span[1]
-            continue
-        begin, end = found.span(str(found.lastgroup))
-        for kind, pattern in contexts.get(end - begin, ()):
-            if pattern.search(text, max(start - 1, 0), end + 1):
-                yield begin, end, kind
-                at = end
-                break
+        elif (word := _WORD(text, found.end())) is not None:
+            for kind, pattern in contexts.get(len(word["word"]), ()):
+                if pattern.search(text, max(start - 1, 0), word.end() + 1):
+                    yield *word.span("word"), kind
+                    at = word.end()
+                    break
 
 
-def _others(text: str, low: str, pattern: re.Pattern[str], manner: _Manner) -> Iterator[_Span]:
+def _others(text: str, low: str, search: Search, manner: _Manner) -> Iterator[_Span]:
     at = 0
-    while found := pattern.search(low, at):
+    while found := search(low, at):
         at = found.end("name")
         name = found["name"]
-        if is_secret(name) and (span := _value(text, found, name, found.start(), manner)) is not None:
+        if is_secret(name) and (span := _value(text, low, found, name, found.start(), manner)) is not None:
             yield *span, NAMED
             at = span[1]
 
 
-def _value(text: str, found: re.Match[str], name: str, start: int, manner: _Manner) -> tuple[int, int] | None:
+def _value(  # noqa: PLR0917  # the parts of one match
+    text: str, low: str, named: re.Match[str], name: str, start: int, manner: _Manner
+) -> tuple[int, int] | None:
     """Return where the value begins and ends that is to be masked, None where it is no credential."""
+    found = _VALUE(low, named.end())
+    if found is None:
+        return None
     group = str(found.lastgroup)
     begin, end = found.span(group)
+    if group == "bare" and manner.escaped and named[0].rstrip(" \t:=")[-1:] == '"':
+        # A number, a boolean or null of a JSON object.
+        return None
     if group == "block":
         return _block(text, start, end)
     value = text[begin:end]
@@ -204,17 +216,23 @@ def _value(text: str, found: re.Match[str], name: str, start: int, manner: _Mann
     if not manner.escaped and (more := _ON(text, end)) is not None:
         end = more.end()
         value = text[begin:end]
-    lead = text[text.rfind("\n", 0, start) + 1 : start]
-    following = text.find("\n", begin)
-    rest = text[begin : following if following >= 0 else len(text)].rstrip()
-    assigned = "=" in (found.groupdict().get("sign") or "")
-    if len(rest) > len(value) and (manner.config or assigned) and _LEAD(lead) and not _FIELDS(rest):
+    assigned = "=" in (named.groupdict().get("sign") or "")
+    if (manner.config or assigned) and (rest := _rest(text, start, begin)) and not _FIELDS(rest):
         value = rest
-    elif _PROSE(value) and _GOES_ON(text, end):
+    elif not assigned and _PROSE(value) and _GOES_ON(text, end):
         return None
     else:
         value = value.rstrip(",;:.)]}")
-    return None if is_harmless(name, value) or value.startswith("$(") else (begin, begin + len(value))
+    return None if is_harmless(name, value) else (begin, begin + len(value))
+
+
+def _rest(text: str, start: int, begin: int) -> str:
+    """Return the rest of a line that is one of a configuration: that nothing else begins."""
+    line = max(text.rfind("\n", 0, start) + 1, start - _LEADING)
+    if (line and text[line - 1] != "\n") or not _LEAD(text, line, start):
+        return ""
+    end = text.find("\n", begin)
+    return text[begin : end if end >= 0 else len(text)].rstrip()
 
 
 def _block(text: str, start: int, at: int) -> tuple[int, int] | None:
@@ -222,10 +240,12 @@ def _block(text: str, start: int, at: int) -> tuple[int, int] | None:
     lead = text[text.rfind("\n", 0, start) + 1 : start]
     depth = len(lead) - len(lead.lstrip(" "))
     end = at
-    for line in text[at:].splitlines(keepends=True):
+    while end < len(text):
+        following = text.find("\n", end) + 1 or len(text)
+        line = text[end:following]
         if line.strip() and len(line) - len(line.lstrip(" ")) <= depth:
             break
-        end += len(line)
+        end = following
     body = text[at:end]
     if not body.strip() or body.lstrip().startswith(masks.BEGINNING):
         return None

@@ -138,6 +138,9 @@ def _table(document: dict[str, Any], *, across: bool, names: bool, redaction: bo
     definitions = document.get("columnDefinitions") or []
     rows = document.get("rows") or []
     numbers = [i for i, column in enumerate(definitions) if not column.get("priority")]
+    if names:
+        # Of events it is neither the first column nor one that is shown otherwise.
+        numbers = [i for i, column in enumerate(definitions) if str(column.get("name")).lower() == "name"] or numbers
     texts = {i: _cells([row["cells"][i] for row in rows]) for i in (numbers[:1] if names else numbers)}
     shown = [i for i in texts if names or not _EMPTY.issuperset(texts[i])] or numbers[:1]
     columns = [texts[i] for i in shown]
