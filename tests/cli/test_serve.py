@@ -150,6 +150,23 @@ async def test_calls_in_flight_finish() -> None:
             assert await process.ends() == (0, "")
 
 
+async def test_new_calls_are_served_until_balancers_have_noticed() -> None:
+    """For `drainDelaySeconds` after SIGTERM probes hear that it drains; whoever calls is served, and sent elsewhere."""
+    trust = ["--insecure=true", "--cluster", "https://127.0.0.1:1"]
+    async with gateway(*trust, LISTEN__DRAIN_DELAY_SECONDS="1") as process, aiohttp.ClientSession() as client:
+        line = await process.says("serving")
+        process.child.send_signal(signal.SIGTERM)
+        await process.says("draining")
+        async with client.get(f"{line['admin']}/readyz") as answer:
+            assert (answer.status, await answer.text()) == (503, "draining\n")
+        for _ in range(2):
+            async with client.post(line["url"]) as answer:
+                assert answer.status == 401
+                assert answer.headers["Connection"].lower() == "close"
+        await process.says("ended")
+        assert await process.ends() == (0, "")
+
+
 async def test_a_call_that_takes_too_long_is_ended() -> None:
     """`drainSeconds` bounds how long the end may take."""
     with silent_cluster() as cluster:
