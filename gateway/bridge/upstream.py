@@ -75,7 +75,8 @@ async def open_upstream(cluster: str, url: str, tokens: Tokens, tls: ssl.SSLCont
     """Be ready to send. Nothing is sent before the first request."""
     async with (
         GatewayClient(cluster, url, tokens, tls) as http,
-        streamable_http_client(url, http_client=http) as (reading, writing),
+        # How large an answer may be is the gateway's to say.
+        streamable_http_client(url, http_client=http, max_sse_event_size=None) as (reading, writing),
     ):
         dispatcher: JSONRPCDispatcher[Any] = JSONRPCDispatcher(reading, writing)
         info = types.Implementation.model_validate(OWN_META[types.CLIENT_INFO_META_KEY])
