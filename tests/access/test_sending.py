@@ -251,6 +251,25 @@ async def test_a_cluster_that_hangs_costs_one_time_out(
     assert "east" in text or "did not answer" in text
 
 
+async def test_who_waits_in_line_at_a_cluster_that_turns_out_dead_is_told_at_once(workbench: MakeWorkbench) -> None:
+    """A queue before a hanging cluster does not wait in vain one after another."""
+    limits = LimitOptions(connections=1, first_byte_seconds=0.2, breaker_failures=1)
+    bench = await workbench(limits=limits)
+    caller = await bench.caller()
+
+    async def call() -> str:
+        async with bench.access.session(caller, "test", NOBODY) as session:
+            with pytest.raises(ClusterUnavailable) as caught:
+                await session.request(READ, PODS)
+            return caught.value.outcome
+
+    with bench.cluster.fault(Hang("tls")):
+        began = asyncio.get_running_loop().time()
+        outcomes = await asyncio.gather(*(call() for _ in range(8)))
+        assert asyncio.get_running_loop().time() - began < 2 * 0.2
+    assert outcomes == ["unavailable"] + ["breaker_open"] * 7
+
+
 async def test_one_kind_that_hangs_leaves_the_others_of_a_call_alone(writing: Workbench) -> None:
     """While the cluster answers about something else, a time-out is not taken for its death."""
     async with writing.session() as session:

@@ -1,5 +1,7 @@
 """What may go out is decided by what the request is on the wire, and restricted kinds do not exist."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -267,3 +269,13 @@ def test_nothing_passes_that_a_promise_forbids(
     if attributes.verb not in {"get", "list", "watch"} or attributes.subresource in {"exec", "eviction"}:
         assert policy.writes
     assert attributes.name or attributes.verb not in {"patch", "delete"}
+
+
+@pytest.mark.parametrize("verb", ["patch", "delete"])
+def test_a_collection_is_never_changed(verb: str) -> None:
+    """Without a name the API server would take the whole collection; no policy can allow that."""
+    policy = PolicyOptions(writes=frozenset({"apply", "post", "delete"}), confirmation="none", force=True)
+    one = Attributes(verb, "", "v1", "configmaps", "", "demo", "a")
+    check(policy, one, namespaced=True)
+    with pytest.raises(Refused, match="one named object at a time"):
+        check(policy, replace(one, name=""), namespaced=True)
