@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from gateway.clusters.options import ClusterOptions
 from gateway.demo import EmbeddedCluster
 from gateway.reload import difference
+from tests.journeys.conftest import call, connected
 
 NAMES = ("east", "west", "north")
 CALL = {
@@ -117,8 +118,12 @@ async def serving(tmp_path: Path, *first: str) -> AsyncIterator[Served]:
 
 
 async def test_clusters_come_and_go_under_load_and_no_call_elsewhere_notices(tmp_path: Path) -> None:
-    """Callers of `east` go on without one failure while `west` is added and `north` removed, whose callers get 401."""
-    async with serving(tmp_path, "east", "north") as served, httpx2.AsyncClient(timeout=30) as client:
+    """Calls and a session on `east` go on without one failure while `west` is added and `north` removed: 401 there."""
+    async with (
+        serving(tmp_path, "east", "north") as served,
+        httpx2.AsyncClient(timeout=30) as client,
+        AsyncExitStack() as connections,
+    ):
         outcomes: Counter[str] = Counter()
         ended = asyncio.Event()
 
@@ -128,6 +133,7 @@ async def test_clusters_come_and_go_under_load_and_no_call_elsewhere_notices(tmp
                     answer = await served.call(own, "east")
                     outcomes["ok" if '"isError":false' in answer.text.replace(" ", "") else answer.text] += 1
 
+        session = await connections.enter_async_context(connected(served.url, served.tokens["east"], "legacy"))
         callers = [asyncio.create_task(load()) for _ in range(4)]
         assert (await served.call(client, "north")).status_code == 200
         assert (await served.call(client, "west")).status_code == 401
@@ -145,6 +151,7 @@ async def test_clusters_come_and_go_under_load_and_no_call_elsewhere_notices(tmp
         ended.set()
         await asyncio.gather(*callers)
         assert set(outcomes) == {"ok"}
+        assert "cluster east ·" in await call(session, "resource_list", resource="namespaces")
         assert await served.metric(client, "pool_renewals_total") == created + 1
 
 

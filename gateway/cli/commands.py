@@ -122,6 +122,8 @@ def serve(
 
     **Without:** `kube-mcp-gateway serve --cluster https://127.0.0.1:6443 --certificate-authority ca.crt`
 
+    Clusters, policies and limits that change in the file are taken up; SIGHUP has it read now.
+
     A flag wins over the environment, that over the file. Each setting has a variable: `listen.drainSeconds` in the file
     is `KUBE_MCP_GATEWAY_LISTEN__DRAIN_SECONDS`; lists are JSON.
     """
