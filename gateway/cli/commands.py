@@ -1,5 +1,6 @@
 """Boundary between words on the command line and the commands' code, which is imported only when its command runs."""
 
+import gc
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -143,9 +144,14 @@ def serve(
         ),
     }
     # Imported here, because help and mistakes in words should not wait for what only serving needs.
-    from gateway.cli.serve import run  # noqa: PLC0415
+    # Until it serves, next to nothing becomes garbage, and looking for it would take a fifth of the time to start.
+    gc.disable()
+    try:
+        from gateway.cli.serve import run  # noqa: PLC0415
 
-    run(config, overrides)
+        run(config, overrides)
+    finally:
+        gc.enable()
 
 
 @app.command()

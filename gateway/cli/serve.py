@@ -90,6 +90,7 @@ async def serve_app(
         # hypercorn asks once everything is open. What was made so far stays, so collections may leave it alone.
         gc.collect()
         gc.freeze()
+        gc.enable()
         _log.info(
             "serving",
             url=url,
