@@ -71,6 +71,7 @@ async def test_a_request_is_recorded_with_who_what_and_what_came_of_it(bench: Wo
         "request_id": "request-1",
         "issuer": "https://kubernetes.default.svc",
         "subject": "system:serviceaccount:demo:mcp",
+        "source": "",
         "cluster": "east",
         "tool": "resource_get",
         "verb": "get",
