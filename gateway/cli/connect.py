@@ -19,8 +19,8 @@ from gateway.bridge.tokens import Mint, Tokens
 from gateway.bridge.upstream import open_upstream
 from gateway.cli.listing import target
 from gateway.cli.minting import mint_for
-from gateway.options import is_loopback
 from gateway.errors import BadArgument, GatewayError
+from gateway.options import is_loopback
 from gateway.telemetry.logs import LogOptions, configure_logging
 
 
@@ -34,14 +34,16 @@ class Minting:
     seconds: int
 
 
-def from_kubeconfig(contexts: Sequence[str], minting: Minting) -> dict[str, Mint]:
+def from_kubeconfig(contexts: Sequence[str], minting: Minting, beside: Mapping[str, Mint]) -> dict[str, Mint]:
     """Return what mints tokens for each context, by the NAME of `NAME=CONTEXT` or a name made from the context's.
+
+    Those that are there already stand beside them.
 
     Raises:
         KubeconfigError: The kubeconfig can't be read, or has no such context.
         BadArgument: Two are called the same.
     """
-    minters: dict[str, Mint] = {}
+    minters = dict(beside)
     for word in contexts or ("",):
         name, named, context = word.partition("=")
         context = context if named else name

@@ -63,5 +63,5 @@ def connect(
     minters = from_commands(token_command or ())
     if context or not minters:
         minting = Minting(kubeconfig, account(service_account), audience, seconds_of(duration))
-        minters = from_kubeconfig(context or (), minting) | minters
+        minters = from_kubeconfig(context or (), minting, minters)
     run(url, ca, minters, log_level.value)

@@ -48,6 +48,10 @@ def connect(folder: Path, *words: str, messages: Sequence[Any] = ()) -> "subproc
         (["--kubeconfig", "config", "--duration", "soon"], "A duration is a number and a unit"),
         (["--kubeconfig", "config", "--duration", "1m"], "no token for less than 10 minutes"),
         (["--kubeconfig", "config", "--context", "kind-east", "--context", "kind-east"], "kind-east is named twice"),
+        (
+            ["--kubeconfig", "config", "--context", "kind-east", "--token-command", "kind-east=cat x"],
+            "kind-east is named twice",
+        ),
         (["--token-command", "east"], "--token-command is NAME=COMMAND"),
         (["--token-command", "east='"], "--token-command east"),
         (["--token-command", "east=cat x", "--url", "mcp.example"], "--url is a URL such as"),

@@ -20,6 +20,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 
 from tests.cluster.cluster import RealCluster
+from tests.cluster.pki import new_authority
 from tests.journeys.conftest import GatewayProcess, call, connected, describe, failing, running_gateway
 from tests.operator.kubeconfigs import certificate, kubeconfig
 
@@ -385,6 +386,24 @@ async def test_progress_arrives_and_cancelling_reaches_the_gateway(
         await _until_watches(gateway, 0)
         assert "configmaps" in await call(client, "resource_list", resource="cm", namespace="demo")
     assert gateway.metric("kube_mcp_gateway_tool_calls_total", outcome="cancelled") == cancelled + 1
+
+
+@pytest.mark.slow
+async def test_the_gateways_own_certificate_is_verified(
+    real_cluster: RealCluster, minting: Sequence[str], tmp_path: Path, mode: str
+) -> None:
+    """No token may go to whoever can't prove to be the gateway; `--ca` says whom to believe."""
+    authority = new_authority("gateway")
+    pair = authority.serving("gateway", ["127.0.0.1"])
+    for name, content in (("ca.crt", authority.pem), ("tls.crt", pair.certificate), ("tls.key", pair.key)):
+        (tmp_path / name).write_bytes(content)
+    listen = {"tls": {"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}}
+    words = (*minting, "--context", "kind-east")
+    with running_gateway(tmp_path, describe(real_cluster), listen=listen) as gateway:
+        async with bridged(gateway.url, mode, *words) as client:
+            assert "certificate verify failed" in await failing(client, "resource_types")
+        async with bridged(gateway.url, mode, *words, "--ca", str(tmp_path / "ca.crt")) as client:
+            assert await call(client, "resource_types")
 
 
 @pytest.mark.slow
