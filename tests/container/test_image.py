@@ -1,8 +1,6 @@
 """What the Dockerfile makes, built by its own steps and run by runc, as far as that goes without an engine."""
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,8 +13,7 @@ import pytest
 
 from tests.balancer import Replica, balancing, free_port
 from tests.cluster.cluster import RealCluster
-from tests.cluster.plugin import unavailable
-from tests.container.image import ROOT, Container, Image, build, context, instructions, running
+from tests.container.image import ROOT, Container, Image, context, instructions, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 START = 60.0
@@ -26,14 +23,6 @@ PREAMBLE = {
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
 }
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Build the image's contents once."""
-    if os.geteuid() != 0 or shutil.which("runc") is None:
-        unavailable("a container needs root and runc; on Debian and Ubuntu: apt-get install runc")
-    return build(tmp_path_factory.mktemp("image"))
 
 
 @contextmanager
