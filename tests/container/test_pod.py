@@ -19,7 +19,7 @@ NAMESPACE = "kube-mcp-gateway"
 def test_the_manifests_run_the_image(real_node: RealNodeCluster, image: Image, manifests: Path, tmp_path: Path) -> None:
     """A kubelet starts the pod as the manifests have it, finds it ready by its probes, and rolls it out anew."""
     archive.write(image, "docker.io/library/kube-mcp-gateway:0.1.0", tmp_path / "image.tar")
-    ctr = [real_node.programs["ctr"], f"--address={SOCKET}", "--namespace=k8s.io"]
+    ctr: list[str | Path] = [real_node.programs["ctr"], f"--address={SOCKET}", "--namespace=k8s.io"]
     real_node.keeper.run([*ctr, "images", "import", tmp_path / "image.tar"])
     within = f"--namespace={NAMESPACE}"
     try:
