@@ -23,7 +23,8 @@ from gateway.operator.server import connected
 from gateway.settings import Settings, load_settings
 
 _MARKS: Final = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("·", "dim")}
-_COLUMNS: Final = (("version", 12), ("latency", 9), ("tcp", 9), ("discovery", 10))
+_COLUMNS: Final = (("version", "version", 13), ("latency", "latency", 10), ("tls", "certificate", 12))
+"""The check, its heading, and its width."""
 _NOWHERE: Final = "token"
 
 
@@ -64,7 +65,7 @@ async def _check(settings: Settings, tokens: Sequence[str], console: Console | N
             by_cluster[cluster.name] = token
     width = max((len(cluster.name) for cluster in settings.clusters), default=0)
     if console is not None:
-        columns = "".join(f"{name:<{size}}" for name, size in _COLUMNS)
+        columns = "".join(f"{heading:<{size}}" for _, heading, size in _COLUMNS)
         console.print(f"  {'cluster':<{width}}  {columns}server", style="bold")
     looking = [asyncio.create_task(_look(cluster, settings, trust, by_cluster)) for cluster in settings.clusters]
     for done in asyncio.as_completed(looking):
@@ -74,7 +75,11 @@ async def _check(settings: Settings, tokens: Sequence[str], console: Console | N
     for stranger in strangers:
         if console is not None:
             _show(stranger, width, console)
-    return [*(task.result() for task in looking), *strangers]
+    reports = [*(task.result() for task in looking), *strangers]
+    skipped = dict.fromkeys(one.check for report in reports for one in report.findings if one.status == "skip")
+    if skipped and console is not None:
+        console.print(Text(f"  · not asked without a token (--token-file FILE): {', '.join(skipped)}", style="dim"))
+    return reports
 
 
 async def _look(cluster: ClusterOptions, settings: Settings, trust: TrustStore, tokens: Mapping[str, str]) -> Report:
@@ -126,12 +131,9 @@ def _context(cluster: ClusterOptions, trust: TrustStore, user: Mapping[str, Any]
 
 def _show(report: Report, width: int, console: Console) -> None:
     mark, colour = _MARKS["fail" if report.failed else "ok"]
-    columns = "".join(f"{report.detail(name) or '-':<{size}}" for name, size in _COLUMNS)
+    columns = "".join(f"{report.short(check) or '-':<{size}}" for check, _, size in _COLUMNS)
     console.print(Text(f"{mark} ", style=colour), f"{report.cluster:<{width}}  {columns}{report.server}", sep="")
     for finding in report.findings:
         if finding.status in ("warn", "fail") or finding.check.startswith(("token", "rbac")):
             mark, colour = _MARKS[finding.status]
             console.print(Text(f"    {mark} {finding.check}: ", style=colour), Text(finding.detail), sep="")
-    skipped = [finding.check for finding in report.findings if finding.status == "skip"]
-    if skipped:
-        console.print(Text(f"    · {', '.join(skipped)}: needs a token (--token-file FILE)", style="dim"))

@@ -84,7 +84,7 @@ def _withheld(error: GatewayError, *, with_token: bool) -> tuple[Status, str]:
 async def _keys(server: Server) -> str:
     keys = (await server.request("GET", "/openid/v1/jwks", accept="application/jwk-set+json")).get("keys") or []
     issuer = (await server.request("GET", "/.well-known/openid-configuration")).get("issuer")
-    return f"{len(keys)} of issuer {issuer}"
+    return f"{len(keys)} keys of issuer {issuer}"
 
 
 async def _discovery(server: Server) -> str:
@@ -117,7 +117,8 @@ async def _handshake(cluster: ClusterOptions, trust: TrustStore, report: Report)
         report.add("tls", "warn", f"not verified (insecure): whoever is in between reads every token; {about}")
         return True
     left = _left(certificate)
-    report.add("tls", "warn" if left is not None and left < SOON else "ok", about)
+    days = "" if left is None else f"{int(left // _DAY)} days"
+    report.add("tls", "warn" if left is not None and left < SOON else "ok", about, days)
     return True
 
 
