@@ -1,5 +1,6 @@
 """Composition root: builds every room from the settings and owns how long it lives."""
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -37,6 +38,7 @@ from gateway.kube.holding import Memory
 from gateway.protocol.calls import Calls
 from gateway.protocol.elicitation import LAPSES_AFTER
 from gateway.protocol.server import create_server
+from gateway.redaction.text import prepare
 from gateway.reload import Reload
 from gateway.settings import Settings
 from gateway.settings.origin import Origin
@@ -143,6 +145,9 @@ def create_app(
             if certificate:
                 await stack.enter_async_context(certificate.watching())
             await stack.enter_async_context(pool)
+            # The first answer would wait a quarter of a second for the rules to be imported.
+            preparing = asyncio.create_task(asyncio.to_thread(prepare))
+            stack.push_async_callback(asyncio.wait, {preparing})
             outside = [each.close for each in (tracing, windows, used_plans) if each is not None]
             for close in (*outside, identity.close, discovery.close):
                 stack.push_async_callback(close)

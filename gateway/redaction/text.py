@@ -65,6 +65,12 @@ def due(raw: bytes) -> Due | None:
     return None if found is None else Due(*found)
 
 
+def prepare() -> None:
+    """Import and compile the rules now, in whatever thread, so that no text waits for them."""
+    load()
+    is_secret("password")
+
+
 def redacted(text: str, *, mask: Mask = masks.plain) -> str:
     """Return a text with every credential in it masked; JSON stays JSON."""
     if isinstance(text, Clean):
