@@ -146,8 +146,7 @@ def create_app(
                 await stack.enter_async_context(certificate.watching())
             await stack.enter_async_context(pool)
             # The first answer would wait a quarter of a second for the rules to be imported.
-            preparing = asyncio.create_task(asyncio.to_thread(prepare))
-            stack.push_async_callback(asyncio.wait, {preparing})
+            stack.push_async_callback(asyncio.wait, {asyncio.create_task(asyncio.to_thread(prepare))})
             outside = [each.close for each in (tracing, windows, used_plans) if each is not None]
             for close in (*outside, identity.close, discovery.close):
                 stack.push_async_callback(close)
