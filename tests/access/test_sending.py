@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -16,6 +17,7 @@ from gateway.demo.faults import Fault, Hang, HugeList, Latency, Refuse, Reply, R
 from gateway.errors import ClusterUnavailable, GatewayError
 from gateway.kube.client import Answer
 from gateway.kube.errors import ServerFault, Throttled
+from gateway.kube.exec import ExecLimits
 from gateway.kube.request import DRY_RUN, Request
 from gateway.kube.types import ResourceType
 from gateway.policy.options import PolicyOptions
@@ -282,6 +284,28 @@ async def test_one_kind_that_hangs_leaves_the_others_of_a_call_alone(writing: Wo
             with pytest.raises(ClusterUnavailable):
                 await slow
             assert (await session.request(ask, services)).ok
+
+
+async def test_watches_and_commands_go_the_same_way(workbench: MakeWorkbench) -> None:
+    """What goes on for longer is refused by the same breaker, which its opening counts for; watches cost no request."""
+    policy = PolicyOptions(writes=frozenset({"post"}), subresources=frozenset({"pods/exec"}), confirmation="none")
+    bench = await workbench(policy, LimitOptions(requests_per_call=20, breaker_failures=4))
+    watching = replace(READ, verb="watch", query=(("watch", "true"), ("timeoutSeconds", "1")))
+    command = replace(READ, verb="get", name="web", subresource="exec", query=(("command", "true"),))
+    async with bench.session() as session:
+        for _ in range(21):
+            async with session.watch(watching, PODS):
+                pass
+        with bench.cluster.fault(Refuse()):
+            for _ in range(2):
+                with pytest.raises(ClusterUnavailable, match="can't be reached"):
+                    await session.watch(watching, PODS).__aenter__()
+                with pytest.raises(ClusterUnavailable, match="can't be reached"):
+                    await session.exec(command, PODS, ExecLimits(1, 100, 100))
+            with pytest.raises(BreakerOpen):
+                await session.watch(watching, PODS).__aenter__()
+            with pytest.raises(BreakerOpen):
+                await session.exec(command, PODS, ExecLimits(1, 100, 100))
 
 
 async def test_a_call_makes_only_so_many_requests(workbench: MakeWorkbench) -> None:

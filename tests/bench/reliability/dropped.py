@@ -17,7 +17,7 @@ from tests.bench.report import Result, Table
 
 AT_ONCE = 16
 SETTLED = 120.0
-"""Seconds within which all that belonged to dropped calls must be gone; a connection to a cluster waits up to 100 s for its next use."""
+"""Seconds within which all that belonged to dropped calls must be gone; idle connections to a cluster end after 100."""
 
 
 def metric(served: Served, name: str) -> float:
