@@ -14,7 +14,7 @@ from gateway.access.plans import Plans, UsedInMemory
 from gateway.access.sealing import SealingKeys
 from gateway.tools import all_tools
 from gateway.tools.tool import Tool
-from tests import alerts
+from tests import alerts, metrics
 
 DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# Tools
@@ -71,7 +71,7 @@ def _type(argument: dict[str, Any]) -> str:
     return str(argument.get("type", "any"))
 
 
-PAGES = {"tools.md": tools_page, "alerts.md": alerts.page}
+PAGES = {"tools.md": tools_page, "alerts.md": alerts.page, "metrics.md": metrics.page}
 
 if __name__ == "__main__":
     for page, text in PAGES.items():

@@ -70,8 +70,9 @@ CATALOGUE: Final = (
         "authentication_failures",
         ("reason",),
         "Requests refused before MCP saw them.",
-        "expired: clients that don't renew their token. signature, audience: a wrong token, or somebody tries. "
-        "unavailable: a cluster could not be asked who a token belongs to. A sudden rise: look at where it comes from.",
+        "expired: a client that does not renew its token. missing, audience, cluster, path: one that is set up wrongly. "
+        "signature, rejected, malformed, algorithm: somebody tries, or a cluster has new keys. unavailable: a cluster "
+        "could not be asked. throttled: its source was made to wait. The audit trail has each one's source.",
     ),
     Described(
         "counter",

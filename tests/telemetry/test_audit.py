@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -201,6 +201,12 @@ def test_a_path_belongs_to_a_file(given: dict[str, str]) -> None:
     """A path that nothing would be written to is a mistake, as is a file without one."""
     with pytest.raises(ValidationError, match="give a path with `to: file`, and only then"):
         AuditOptions.model_validate(given)
+
+
+def test_the_page_about_it_names_every_field() -> None:
+    """Whoever writes a query on the trail finds each field there."""
+    page = (Path(__file__).parents[2] / "docs" / "observing.md").read_text()
+    assert [field.name for field in fields(AuditRecord) if f"`{field.name}`" not in page] == []
 
 
 def test_a_request_that_was_not_sent_has_no_status() -> None:
