@@ -79,3 +79,10 @@ def test_a_token_with_a_changed_letter_is_refused(at: int, to: str) -> None:
     if changed != sealed:
         with pytest.raises(BadArgument):
             SEALS.open(changed, *BOUND)
+
+
+def test_a_token_of_an_earlier_release_opens() -> None:
+    """Two versions serve side by side during a rollout: who changes the format changes its first letter."""
+    keys = SealingKeys([bytes(range(32))])
+    sealed = "1UaisGKnAqMpe9qdStoken"
+    assert Continuation(keys).open(sealed, *BOUND) == "token"

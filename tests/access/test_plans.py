@@ -21,6 +21,11 @@ WHO = Principal(
     expires_at=5000.0,
     token_id="",
 )
+PLAN = (
+    "AfreAdomuBaNRK3ULdJxE_YdZo18vxmFIbktldD08wJmAAAABkBob3N0R1jV"
+    "QjdAZuZG9xX3F5cr8Q6xUrrjuqXB9eReIM1UCZWV8BWGX3wnSFDQlfd42gyW"
+)
+"""Of format 1, under the key 00 01 … 1f."""
 BINDING = Binding(WHO, "resource_apply", asked='{"a":1}', met='["uid",{}]')
 
 
@@ -145,3 +150,11 @@ async def test_memory_is_bounded_and_forgets_nothing_that_counts() -> None:
     clock.forward(11)
     assert await used.first_use(b"c", 10)
     assert not await used.first_use(b"b", 10)
+
+
+def test_a_plan_of_an_earlier_release_is_good() -> None:
+    """Two versions serve side by side during a rollout: another format has another first byte, and this one stays."""
+    used = UsedInMemory(Clock())
+    used.scope = b"host"
+    made = Plans(SealingKeys([bytes(range(32))]), used, Clock())
+    assert made.check(PLAN, BINDING)
