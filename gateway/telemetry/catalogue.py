@@ -70,7 +70,7 @@ CATALOGUE: Final = (
         "authentication_failures",
         ("reason",),
         "Requests refused before MCP saw them.",
-        "expired: a client that does not renew its token. missing, audience, cluster, path: one that is set up wrongly. "
+        "expired: a client that does not renew its token. missing, audience, cluster, path: one that is set up wrong. "
         "signature, rejected, malformed, algorithm: somebody tries, or a cluster has new keys. unavailable: a cluster "
         "could not be asked. throttled: its source was made to wait. The audit trail has each one's source.",
     ),
