@@ -38,7 +38,7 @@ def run(config: Path | None, token_files: Sequence[str], variable: str | None, *
     settings = load_settings(config)
     tokens = [_read(file) for file in token_files] or ([variable.strip()] if variable else [])
     console = Console(highlight=False, soft_wrap=True)
-    reports = asyncio.run(_check(settings, tokens, None if as_json else console))
+    reports = asyncio.run(examined(settings, tokens, None if as_json else console))
     if as_json:
         sys.stdout.write(f"{json.dumps([asdict(report) for report in reports], indent=2)}\n")
     return not any(report.failed for report in reports)
@@ -51,7 +51,8 @@ def _read(file: str) -> str:
         raise BadArgument(f"The token file {file} can't be read: {getattr(error, 'strerror', error)}.") from error
 
 
-async def _check(settings: Settings, tokens: Sequence[str], console: Console | None) -> list[Report]:
+async def examined(settings: Settings, tokens: Sequence[str], console: Console | None = None) -> list[Report]:
+    """Look at every cluster at once, and at each token; show each report as it is done, and return all of them."""
     trust = TrustStore(time.monotonic)
     by_cluster: dict[str, str] = {}
     strangers = []

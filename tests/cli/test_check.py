@@ -11,26 +11,24 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from gateway.cli.doctor import examined
+from gateway.settings import load_settings
 from tests.cluster import pki
 from tests.cluster.cluster import RealCluster
 
 ISSUER = "https://kubernetes.default.svc"
 
 
-def check(
-    folder: Path, *words: str, given: str | None = None, status: int | None = None, **environment: str
-) -> list[dict[str, Any]]:
-    """Run `check` in this folder and return its JSON."""
-    ran = command(folder, "--output", "json", *words, given=given, **environment)
-    assert ran.returncode in ((0, 1) if status is None else (status,)), ran.stdout + ran.stderr
-    reports: list[dict[str, Any]] = json.loads(ran.stdout)
-    return reports
+async def check(folder: Path, *tokens: str) -> list[dict[str, Any]]:
+    """Examine this folder's settings and these tokens, and return what `--output json` prints."""
+    return [asdict(report) for report in await examined(load_settings(folder / "gateway.yaml"), tokens)]
 
 
 def command(
@@ -92,14 +90,14 @@ async def test_all_is_well_with_a_viewer_and_said_in_one_line(real_cluster: Real
     """Version, keys, discovery and each claim are there; no colour goes to what is no terminal; the status is 0."""
     listed(tmp_path, entry(real_cluster))
     token = await real_cluster.token(service_account="demo/viewer")
-    (report,) = await asyncio.to_thread(check, tmp_path, "--token-file", "-", given=token, status=0)
+    (report,) = await check(tmp_path, token)
     assert set(statuses(report).values()) == {"ok"}
     assert {"dns", "tcp", "ca", "tls", "version", "latency", "keys", "discovery", "default audience"} <= set(
         statuses(report)
     )
     assert detail(report, "token accepted") == "system:serviceaccount:demo:viewer"
     assert detail(report, "token aud") == f"{real_cluster.server}, k-mcp, {ISSUER}"
-    shown = await asyncio.to_thread(command, tmp_path, KUBE_MCP_GATEWAY_TOKEN=token)
+    shown = await asyncio.to_thread(command, tmp_path, "--token-file", "-", given=token)
     assert shown.returncode == 0
     assert shown.stdout.splitlines()[1].startswith("✓ east  v1.")
     assert "\x1b" not in shown.stdout
@@ -111,7 +109,9 @@ async def test_a_role_wider_than_the_policy_is_found(real_cluster: RealCluster, 
     policy = {"writes": ["apply"], "namespaces": {"deny": ["kube-system"]}}
     listed(tmp_path, entry(real_cluster, policy=policy))
     (tmp_path / "token").write_text(await real_cluster.token())
-    (report,) = await asyncio.to_thread(check, tmp_path, "--token-file", "token", status=1)
+    ended = await asyncio.to_thread(command, tmp_path, "--token-file", "token", "--output", "json")
+    assert ended.returncode == 1
+    (report,) = json.loads(ended.stdout)
     found = detail(report, "rbac")
     for words in (
         "read Secrets",
@@ -140,7 +140,7 @@ async def test_wrong_audiences_are_told_with_the_right_ones(
     """Each mistake says what it is and how to mint a right token; the cluster is asked nothing with the wrong one."""
     listed(tmp_path, entry(real_cluster))
     token = await real_cluster.token(*(one.replace("SERVER", real_cluster.server) for one in audiences))
-    (report,) = await asyncio.to_thread(check, tmp_path, given=token, status=1, KUBE_MCP_GATEWAY_TOKEN=token)
+    (report,) = await check(tmp_path, token)
     assert said in detail(report, check_name)
     assert "Mint one with: kube-mcp-gateway token east" in detail(report, check_name)
     assert "token accepted" not in statuses(report)
@@ -156,8 +156,7 @@ async def test_a_token_the_cluster_refuses_or_that_expired_is_told(real_cluster:
     }
     seen = {}
     for name, token in tokens.items():
-        (tmp_path / name).write_text(token)
-        seen[name] = await asyncio.to_thread(check, tmp_path, "--token-file", name, status=1)
+        seen[name] = await check(tmp_path, token)
     assert "its third audience is not this cluster's own" in detail(seen["third"][0], "token accepted")
     assert detail(seen["third"][0], "default audience").startswith("not in the settings")
     assert detail(seen["expired"][0], "token exp").startswith("expired ")
@@ -181,7 +180,7 @@ async def test_certificates_that_expired_or_are_for_another_name_are_told_apart(
         async with tls_server(tmp_path, pair) as url:
             ca = "other.crt" if name == "foreign" else "ca.crt"
             listed(tmp_path, {"name": name, "server": url, "certificateAuthority": ca})
-            (reports[name],) = await asyncio.to_thread(check, tmp_path)
+            (reports[name],) = await check(tmp_path)
     assert detail(reports["expired"], "tls").startswith(
         "certificate has expired; the certificate is for 127.0.0.1, expired 2"
     )
