@@ -1,5 +1,6 @@
 """Boundary between words on the command line and the bridge that a client starts."""
 
+import gc
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -56,10 +57,15 @@ def connect(
 
     A client's entry that starts it: `kube-mcp-gateway token --context east --output claude-desktop`
     """
+    # The client waits for this, and what the SDK makes while it is imported stays: looking through it, over and over,
+    # for what could go takes a sixth of the time.
+    gc.disable()
     from gateway.cli.connect import Minting, from_commands, from_kubeconfig, run  # noqa: PLC0415
     from gateway.cli.minting import seconds_of  # noqa: PLC0415
     from gateway.operator.naming import account  # noqa: PLC0415
 
+    gc.freeze()
+    gc.enable()
     minters = from_commands(token_command or ())
     if context or not minters:
         minting = Minting(kubeconfig, account(service_account), audience, seconds_of(duration))
