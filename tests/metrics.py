@@ -9,7 +9,7 @@ HEAD = """# Metrics
 
 Made from the code by `make docs`. Prometheus reads them at `/metrics` of the admin listener (`admin.port`, 9464), as
 text or as OpenMetrics. Beside these stand the process' own (`process_cpu_seconds_total`, `process_open_fds`,
-`process_resident_memory_bytes`). Alerts on them: [alerts.md](alerts.md). What else there is: [observing.md](observing.md).
+`process_resident_memory_bytes`). Alerts on them: [alerts.md](alerts.md). The rest: [observing.md](observing.md).
 
 Label values come from the settings, the tools and fixed lists, never from a caller or a cluster. A series is there from
 its first event on; numbers without labels are there from the start. Histograms have {buckets}
