@@ -24,6 +24,7 @@ from gateway.clusters.pool import ClusterKey
 from gateway.clusters.registry import ClusterRegistry
 from gateway.edge.bearer import bearer_token
 from gateway.edge.exchange import Exchange
+from gateway.edge.leaving import Leaving
 from gateway.edge.managers import Managers, envelope_of
 from gateway.edge.metadata import ProtectedResource
 from gateway.edge.origins import Origins
@@ -210,7 +211,7 @@ class McpEndpoint:
         if envelope.call is not None and len(headers) == len(scope["headers"]):
             call = self._ordinary(envelope.call, headers, version, session_id, principal)
             if call is not None:
-                told = await self._told(call, caller, key)
+                told = await self._told(call, caller, key, receive)
                 if isinstance(told, Told):
                     fields = [(_SESSION, headers[_SESSION])] if self._managers.holding(session_id) else []
                     answered = response(call, told, self._server_info)
@@ -257,12 +258,17 @@ class McpEndpoint:
             return None
         return replace(call, can_be_asked=holding is self._managers.asking)
 
-    async def _told(self, call: DirectCall, caller: Caller, key: "_Key") -> Told | AnswerNeeded | None:
+    async def _told(
+        self, call: DirectCall, caller: Caller, key: "_Key", receive: Receive
+    ) -> Told | AnswerNeeded | None:
         """Run an ordinary call in a way that its client can take back."""
         self._apart[key] = call.cancellation
+        leaving = Leaving(receive, call.cancellation) if call.version else None
         try:
             return await self._calls.direct(caller, call)
         finally:
+            if leaving is not None:
+                leaving.stop()
             if self._apart.get(key) is call.cancellation:
                 del self._apart[key]
 

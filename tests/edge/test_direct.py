@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from mcp_types.methods import validate_client_request
 
 from gateway.access.questions import Question
 from gateway.access.session import ClusterSession
+from gateway.edge.responses import Message
 from gateway.errors import BadArgument
 from gateway.protocol.direct import direct_call
 from gateway.tools.tool import Arguments, Tool
@@ -22,6 +24,7 @@ from tests.edge.conftest import INITIALIZE, Edge, MakeEdge, Response
 MODERN = "2026-07-28"
 HANDSHAKE = "2025-11-25"
 PREFIX = "io.modelcontextprotocol/"
+NAMED = (("Mcp-Method", "tools/call"), ("Mcp-Name", "wait"))
 # A header that is there twice is the SDK's to judge, so these send any call its way.
 BY_THE_SDK = (("X-Twice", "1"), ("X-Twice", "2"))
 
@@ -172,6 +175,34 @@ async def test_a_cancelled_call_ends(edge: Edge, office: Office) -> None:
     await edge.send(headers=edge.headers(*headers), body=taken_back)
     assert (await asyncio.wait_for(calling, 10)).json()["result"]["isError"] is True
     assert office.runs == ["ended"]
+
+
+async def test_who_hangs_up_takes_a_call_back(edge: Edge, office: Office) -> None:
+    """In 2026-07-28 nothing goes on for a client that has gone; in the handshake era hanging up says nothing."""
+    for version, gone in ((HANDSHAKE, False), (MODERN, True)):
+        office.begun.clear()
+        body = [orjson.dumps(message("wait", version, {}))]
+        asked = asyncio.Event()
+
+        async def receive(body: list[bytes] = body, asked: asyncio.Event = asked) -> Message:
+            if body:
+                return {"type": "http.request", "body": body.pop(), "more_body": False}
+            asked.set()
+            return {"type": "http.disconnect"}
+
+        headers = edge.headers(("MCP-Protocol-Version", version), *NAMED) if gone else edge.headers()
+        calling = asyncio.create_task(edge.send(headers=headers, receive=receive))
+        await office.begun.wait()
+        if gone:
+            await asyncio.wait_for(calling, 10)
+            assert (asked.is_set(), office.runs) == (True, ["ended"])
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(calling), 0.5)
+            assert (asked.is_set(), office.runs) == (False, [])
+            calling.cancel()
+            await asyncio.gather(calling, return_exceptions=True)
+            office.runs.clear()
 
 
 @pytest.mark.parametrize(
