@@ -19,6 +19,8 @@ _TOKEN: Final = re.compile(
     r"|eyJ[\w-]{8,}(?:\.[\w-]*)*"
 )
 _MASKED: Final = "[masked]"
+LONGEST: Final = 16 * 1024
+"""Characters of one value of a log line; of a longer one its beginning and its end are written."""
 
 _CHATTY: Final = {"mcp": logging.WARNING, "hypercorn": logging.WARNING}
 """The least severe level that these libraries are heard at, whatever is asked for."""
@@ -65,9 +67,10 @@ def configure_logging(options: LogOptions, stream: TextIO) -> None:
         console = structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
         )
-        finish = [_printable, console, _mask_line]
+        finish = [_bounded, _printable, console, _mask_line]
     else:
-        finish = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json), _mask_line]
+        told = structlog.processors.format_exc_info
+        finish = [told, _bounded, structlog.processors.JSONRenderer(serializer=_json), _mask_line]
     structlog.configure(
         processors=[*common, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -108,6 +111,16 @@ def _told(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
     if isinstance(failure, GatewayError):
         del event["exc_info"]
         event["error"] = failure.message
+    return event
+
+
+def _bounded(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut what is too long; masked before, because half a token does not look like one."""
+    for key, value in event.items():
+        if isinstance(value, str) and len(value) > LONGEST:
+            text = mask(value)
+            more = max(0, len(text) - LONGEST)
+            event[key] = f"{text[: LONGEST // 2]}…[{more} more characters]…{text[-LONGEST // 2 :]}" if more else text
     return event
 
 

@@ -20,6 +20,7 @@ from gateway.edge.options import ListenOptions
 from gateway.identity import attempts, claims, keys, lanes, verifier
 from gateway.kube import holding, paths, uris, watch
 from gateway.protocol import subscriptions
+from gateway.telemetry import logs as logging
 from gateway.tools import logs, resource_list, running, yaml_values
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "security.md"
@@ -125,6 +126,7 @@ def limits() -> tuple[Limit, ...]:
         Limit("items of a list's page", f"{resource_list.MAX_ITEMS}", "capped, with `continue`"),
         Limit("a log that is read", size(logs.MOST_BYTES), "cut at whole lines, and said"),
         Limit("an answer to an agent", f"{size(per_cluster.answer_bytes)}, settable", "cut, with how to get the rest"),
+        Limit("a value in a line of the log", f"{logging.LONGEST:,} characters", "beginning and end are kept"),
         Limit("sealing keys", f"{sealing._MOST_KEYS} in {size(sealing._MOST_BYTES)}", "the last good are kept"),  # noqa: SLF001
     )
 

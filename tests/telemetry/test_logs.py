@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.errors import GatewayError
-from gateway.telemetry.logs import LogOptions, configure_logging, mask
+from gateway.telemetry.logs import LONGEST, LogOptions, configure_logging, mask
 
 TOKEN = jwt.encode({"sub": "system:serviceaccount:apps:agent"}, "k" * 32, algorithm="HS256")
 
@@ -197,3 +197,18 @@ def test_log_options_are_a_fixed_few(bad: dict[str, Any]) -> None:
     """A level or format that does not exist is refused."""
     with pytest.raises(ValidationError):
         LogOptions.model_validate(bad)
+
+
+@pytest.mark.parametrize("at", range(LONGEST // 2 - 300, LONGEST // 2 + 20, 30))
+def test_a_line_is_bounded_and_no_cut_uncovers_a_token(at: int) -> None:
+    """Whatever a caller makes the gateway fail with, a line keeps its ends and is JSON, without half a token in it."""
+    stream = configured()
+    text = f"{'a' * at} Bearer {TOKEN} {'b' * 400_000} the end"
+    structlog.get_logger().error("failed", why=text)
+    logging.getLogger("library").error("also", exc_info=KeyError(text))
+    for line in stream.getvalue().splitlines():
+        assert len(line) < 2 * LONGEST
+        assert "the end" in line
+        assert "more characters" in line
+        assert json.loads(line)
+        assert not any(part[:20] in line or part[-20:] in line for part in TOKEN.split("."))
