@@ -20,6 +20,8 @@ defaults
   timeout connect 5s
   timeout client 120s
   timeout server 120s
+  # Without it a check has no longer than its interval, and a busy replica would be taken for one that ended.
+  timeout check 5s
   # What a replica did not take is not sent to it again, and not to another: a test wants to see it fail.
   retries 0
 frontend agents
@@ -28,7 +30,7 @@ frontend agents
 backend replicas
   balance {balance}
   option httpchk GET /readyz
-  default-server check inter 200ms fall 1 rise 1
+  default-server check inter 200ms fall 2 rise 1
 {servers}
 """
 PATIENCE = 60.0

@@ -127,7 +127,7 @@ async def test_replicas_are_rolled_under_load(image: Image, tmp_path: Path, real
         balancer = stack.enter_context(balancing(tmp_path, places))
         stacks = {place.name: stack.enter_context(ExitStack()) for place in places}
         for place in places:
-            stacks[place.name].enter_context(replica(image, tmp_path, place, real_cluster, drainDelaySeconds=2))
+            stacks[place.name].enter_context(replica(image, tmp_path, place, real_cluster, drainDelaySeconds=5))
             balancer.wait_for(**{place.name: "UP"})
         load = Load(balancer.url, token)
         callers = [Thread(target=load.run) for _ in range(CALLERS)]
@@ -139,7 +139,7 @@ async def test_replicas_are_rolled_under_load(image: Image, tmp_path: Path, real
                 stacks[place.name].close()
                 balancer.wait_for(**{place.name: "DOWN"})
                 load.until(more=20)
-                stacks[place.name].enter_context(replica(image, tmp_path, place, real_cluster, drainDelaySeconds=2))
+                stacks[place.name].enter_context(replica(image, tmp_path, place, real_cluster, drainDelaySeconds=5))
                 balancer.wait_for(**{place.name: "UP"})
                 load.until(more=50)
         finally:
