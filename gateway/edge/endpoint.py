@@ -249,7 +249,7 @@ class McpEndpoint:
         if call.version:
             named = (headers.get(b"mcp-method"), headers.get(b"mcp-name"))
             plain = call.version == version and call.version in MODERN_PROTOCOL_VERSIONS
-            plain = plain and not any(name.startswith(b"mcp-param-") for name in headers)
+            plain = plain and b"mcp-param-" not in b" ".join(headers)
             return call if plain and named == (CALL.encode(), call.name.encode()) else None
         if version and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             return None
@@ -319,8 +319,11 @@ def _user(principal: Principal) -> AuthenticatedUser:
 
 def _version(headers: dict[bytes, bytes]) -> str:
     """Return the protocol version; some clients send it twice in one header, which is taken as once."""
-    versions = {part.strip() for part in headers.get(_VERSION, b"").decode("latin-1").split(",")}
-    return versions.pop() if len(versions) == 1 else headers[_VERSION].decode("latin-1")
+    sent = headers.get(_VERSION, b"").decode("latin-1")
+    if "," not in sent:
+        return sent
+    versions = {part.strip() for part in sent.split(",")}
+    return versions.pop() if len(versions) == 1 else sent
 
 
 def _passed_on(
