@@ -194,7 +194,7 @@ async def _carry_out_one(plan: Plan) -> str | None:
         stands = await asyncio.shield(_taken_back(plan, done))
         return f"{' '.join(error.message.split()).rstrip('.')}{stands}"
     except asyncio.CancelledError:
-        await asyncio.shield(_taken_back(plan, done))
+        _say(f"{plan.name}: interrupted{await asyncio.shield(_taken_back(plan, done))}", err=True)
         raise
     return None
 

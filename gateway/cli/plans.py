@@ -156,9 +156,17 @@ def _notes(server: Server, known: ClusterOptions | None, audience: str | None, p
         notes.append(f"the kubeconfig reaches it through {server.context.proxy_url}; the gateway dials it directly")
     if known and known.default_audience and audience and known.default_audience != audience:
         notes.append(f"the settings say defaultAudience {known.default_audience}, but it is {audience}")
+    if known and server.context.ca_pem and _ca(known) not in ("", server.context.ca_pem.strip()):
+        notes.append("its CA in the settings is not the kubeconfig's; `check` says whether it is the right one")
     if policy.namespaces.deny and not policy.namespaces.allow:
         notes.append("bound in each namespace the policy leaves; for new ones run this again")
     return notes
+
+
+def _ca(cluster: ClusterOptions) -> str:
+    if cluster.certificate_authority is not None:
+        return cluster.certificate_authority.read_text(encoding="utf-8").strip()
+    return (cluster.certificate_authority_data or "").strip()
 
 
 def _among(found: Manifest, wanted: Sequence[Manifest], minter: str | None) -> bool:

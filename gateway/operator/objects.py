@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from gateway.kube.errors import Forbidden, NotFound
+from gateway.kube.errors import ApiError, Forbidden, NotFound
 from gateway.kube.paths import segment
 from gateway.operator.roles import MANAGED_BY, RBAC, Manifest
 from gateway.operator.server import Server
@@ -74,21 +74,29 @@ async def planned(server: Server, manifest: Manifest, made: frozenset[str]) -> S
 
 
 async def carried_out(server: Server, steps: list[Step], done: list[Step]) -> None:
-    """Take the steps in order; each that is taken is appended to `done` at once.
+    """Take the steps in order; each that is taken, or may have been, is appended to `done` at once.
 
     Raises:
         ApiError: The API server refused one; those after it were not tried.
+        GatewayError: It did not answer.
     """
     for step in steps:
-        if step.action == "delete":
-            try:
-                await server.request("DELETE", path_of(step.manifest))
-            except NotFound:
-                continue
-        elif step.action in ("create", "change"):
-            await server.request("PATCH", path_of(step.manifest), step.manifest, query=_MANAGER)
-        else:
+        if step.action == "keep":
             continue
+        try:
+            if step.action == "delete":
+                await server.request("DELETE", path_of(step.manifest))
+            else:
+                await server.request("PATCH", path_of(step.manifest), step.manifest, query=_MANAGER)
+        except NotFound:
+            if step.action != "delete":
+                raise
+        except ApiError:
+            raise
+        except BaseException:
+            # Nobody answered, or nobody waits any longer: it may have been done.
+            done.append(step)
+            raise
         done.append(step)
 
 

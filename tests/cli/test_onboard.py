@@ -110,6 +110,7 @@ async def test_two_clusters_are_onboarded_again_and_taken_back_with_one_command_
     assert settings(tmp_path)["clusters"] == []
 
 
+@pytest.mark.slow
 async def test_what_stands_in_the_way_is_one_line_and_changes_nothing(
     real_cluster: RealCluster, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ async def test_what_stands_in_the_way_is_one_line_and_changes_nothing(
     refused("context 'viewer':", "--context", "admin", "--context", "viewer", "--yes")
 
 
+@pytest.mark.slow
 async def test_what_fails_half_way_is_taken_back(fresh_cluster: RealCluster, tmp_path: Path) -> None:
     """What Kubernetes refuses only when it is really made leaves neither objects nor settings behind."""
     await fresh_cluster.apply("""
@@ -185,6 +187,7 @@ spec: {policyName: no-bindings, validationActions: [Deny]}
     assert not (tmp_path / "gateway.yaml").exists()
 
 
+@pytest.mark.slow
 async def test_a_viewer_reads_and_can_not_read_secrets(fresh_cluster: RealCluster, tmp_path: Path) -> None:
     """The role's own boundary: RBAC refuses Secrets, writing and commands, whether or not the gateway is in between."""
     kubeconfig(tmp_path / "config", {"fresh": (fresh_cluster, certificate(fresh_cluster))})
@@ -208,7 +211,15 @@ async def test_a_viewer_reads_and_can_not_read_secrets(fresh_cluster: RealCluste
     assert await status("POST", "/api/v1/namespaces/demo/pods/any/exec?command=id") == 403
     changed = onboard(tmp_path, "--context", "fresh", "--yes", "--service-account", "demo/reader", "--role", "debugger")
     assert "Role debugger is wider than the cluster's policy" in changed.stderr
-    gone = onboard(tmp_path, "--context", "fresh", "--yes", "--service-account", "demo/reader", "--remove")
+    debugs = {"writes": ["post"], "subresources": ["pods/exec"], "kinds": {"deny": ["nodes"]}}
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump({"clusters": [{**entry, "policy": debugs}]}))
+    words = ("--context", "fresh", "--yes", "--service-account", "demo/reader")
+    changed = onboard(tmp_path, *words, "--role", "debugger")
+    assert changed.returncode == 0, changed.stdout + changed.stderr
+    assert await status("POST", "/api/v1/namespaces/demo/pods/any/exec?command=id") == 404
+    assert await status("GET", "/api/v1/nodes") == 403
+    assert [one for one in made(fresh_cluster) if "binding" in one and ":viewer:" in one] == []
+    gone = onboard(tmp_path, *words, "--remove")
     assert gone.returncode == 0, gone.stderr
     assert made(fresh_cluster) == []
     assert await status("GET", "/api/v1/pods") in (401, 403)
