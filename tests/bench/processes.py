@@ -16,6 +16,7 @@ from typing import Any
 
 START_SECONDS = 60.0
 GATEWAY = ("-c", "from gateway.cli import main; main()", "serve", "--config")
+"""The command; the file of the settings comes behind it."""
 
 
 class NotStartedError(Exception):
@@ -34,14 +35,16 @@ class Served:
 
 
 @contextmanager
-def gateway(folder: Path, clusters: Sequence[Mapping[str, Any]], **settings: Any) -> Iterator[Served]:
+def gateway(
+    folder: Path, clusters: Sequence[Mapping[str, Any]], *, program: Sequence[str] = GATEWAY, **settings: Any
+) -> Iterator[Served]:
     """Serve with these clusters on free ports until the block ends; everything is on, and the log goes to a file."""
     port, admin = free_port(), free_port()
     file = folder / f"gateway-{port}.yaml"
     written = {"listen": {"port": port}, "admin": {"port": admin}, "clusters": list(clusters), **settings}
     file.write_text(json.dumps(written))
     log = folder / f"gateway-{port}.log"
-    with log.open("wb") as stream, serving([*GATEWAY, str(file)], {}, stream) as process:
+    with log.open("wb") as stream, serving([*program, str(file)], {}, stream) as process:
         try:
             served = _ready(process, port, admin, "/readyz")
         except NotStartedError as error:
