@@ -82,15 +82,13 @@ class _Walk:
         return items if any(new is not old for new, old in zip(items, node, strict=True)) else node
 
     def _text(self, name: str, text: str) -> str:
-        if MASKED.fullmatch(text):
-            return text
-        lines = text.count("\n", 0, -1)
-        if self.due.names and is_secret(name) and not is_harmless(name, text) and not (lines and is_document(name)):
-            return self._whole(text, lines)
+        if self.due.names and is_secret(name) and not is_harmless(name, text) and not MASKED.fullmatch(text):
+            lines = text.count("\n", 0, -1)
+            if not (lines and is_document(name)):
+                return self._whole(text, lines)
         if len(text) < _SHORT:
             return text
-        said = looked_through(text, self.due, config=lines > 0, mask=self.mask)
-        return said if said != text else text
+        return looked_through(text, self.due, config="\n" in text, mask=self.mask)
 
     def _whole(self, text: str, lines: int) -> str:
         """Mask all of a value, under its own kind where it has one; a part of it where the rest tells something."""

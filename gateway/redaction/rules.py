@@ -243,4 +243,5 @@ def load() -> Rules:
         rest = anchor.translate(None, _COMMON)
         left.setdefault(b"" if rest in _CHANCE else rest, []).append((anchor, number))
     common = tuple(left.pop(b"", ()))
-    return Rules(rules, common, tuple((rest, tuple(anchors)) for rest, anchors in left.items()), _contexts())
+    rare = tuple((rest, tuple(anchors)) for rest, anchors in left.items())
+    return Rules(rules, common, rare, _contexts())
