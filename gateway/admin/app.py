@@ -15,6 +15,8 @@ from gateway.admin.readiness import Readiness
 from gateway.admin.readings import Watched
 from gateway.admin.state import page_state
 
+LIVE: Final = "live"
+"""The key of the app's extensions under which stands what has to be closed before it ends."""
 _TEXT = "text/plain; charset=utf-8"
 _PAGE: Final = {
     "/": ("page.html", "text/html; charset=utf-8"),
@@ -66,6 +68,7 @@ def create_admin_app(
     options = options or AdminOptions()
     if watched is not None and options.has_page:
         live = Live(lambda: page_state(watched, readiness.word, time.time()))
+        app.extensions[LIVE] = live
         _add_page(app, live, _LOOPBACK | {host.lower() for host in options.allowed_hosts})
 
     @app.errorhandler(HTTPException)

@@ -13,6 +13,7 @@ from hypercorn import Config
 from hypercorn.asyncio import serve
 from quart import Quart
 
+from gateway.admin.app import LIVE
 from gateway.admin.options import AdminOptions
 from gateway.errors import GatewayError
 
@@ -73,5 +74,7 @@ async def admin_listener(app: Quart, options: AdminOptions) -> AsyncIterator[str
     try:
         yield url
     finally:
+        if (live := app.extensions.get(LIVE)) is not None:
+            await live.close()
         end.set()
         await serving

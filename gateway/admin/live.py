@@ -28,6 +28,7 @@ class Live:
         self._event = b""
         self._made = asyncio.Condition()
         self._maker: asyncio.Task[None] | None = None
+        self._is_closed = False
         self.listeners = 0
 
     @property
@@ -47,12 +48,20 @@ class Live:
             while asyncio.get_running_loop().time() < ends:
                 async with self._made:
                     await self._made.wait()
+                if self._is_closed:
+                    return
                 yield self._event
         finally:
             self.listeners -= 1
             if not self.listeners and self._maker is not None:
                 self._maker.cancel()
                 self._maker = None
+
+    async def close(self) -> None:
+        """End every stream, so that nothing is cut when the listener ends."""
+        self._is_closed = True
+        async with self._made:
+            self._made.notify_all()
 
     async def _keep_making(self) -> None:
         while True:

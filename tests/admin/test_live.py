@@ -1,5 +1,5 @@
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import aiohttp
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.admin import AdminOptions, Readiness, create_admin_app
 from gateway.admin.live import MOST, Live
-from tests.admin.conftest import MakeHouse
+from tests.admin.conftest import MakeHouse, housed
 
 
 class Counted:
@@ -50,6 +50,17 @@ async def test_a_stream_ends_by_itself() -> None:
     live = Live(Counted(), every=0.01, longest=0.05)
     seen = [event async for event in live.events()]
     assert 1 < len(seen) < 20
+
+
+async def test_ending_cuts_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A page that is open when the gateway ends hears the end of its stream, and nothing is told as an error."""
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(housed("east"))
+        async with aiohttp.ClientSession() as client, client.get(f"{running.url}/events") as stream:
+            assert (await stream.content.readline()).startswith(b"data: {")
+            _, rest = await asyncio.gather(stack.aclose(), stream.content.read())
+    assert rest.endswith(b"\n")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_streams_are_bounded(house: MakeHouse) -> None:
