@@ -1,12 +1,16 @@
 """What warm and first calls cost a real API server, counted by its own metrics."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
+from gateway.kube.client import AGENT
 from tests.cluster.cluster import RealCluster
 from tests.journeys.conftest import call, connected, describe, running_gateway
 
 CALLS = 100
+FIRST = {f"GET {path}": 1 for path in ("/openid/v1/jwks", "/.well-known/openid-configuration", "/api", "/apis")}
+"""What a first call asks besides: whose tokens these are, and what the cluster serves."""
 
 
 async def _requests(cluster: RealCluster, resource: str) -> float:
@@ -40,15 +44,20 @@ async def test_a_warm_get_is_one_request_on_an_open_connection(real_cluster: Rea
             assert after - before >= CALLS
 
 
-async def test_fifty_first_calls_cause_one_discovery(real_cluster: RealCluster, tmp_path: Path) -> None:
+async def test_a_hundred_first_calls_cause_what_one_does(real_cluster: RealCluster, tmp_path: Path) -> None:
     """Callers that come at once to a cluster never seen must share one fetch of discovery and of keys."""
     with running_gateway(tmp_path, describe(real_cluster)) as gateway:
         token = await real_cluster.token()
+        before = len(await real_cluster.requests_by(AGENT))
 
         async def first_call() -> None:
             async with connected(gateway.url, token, "auto") as client:
                 await call(client, "resource_list", resource="namespaces")
 
-        await asyncio.gather(*(first_call() for _ in range(50)))
+        await asyncio.gather(*(first_call() for _ in range(100)))
+        asked = Counter((await real_cluster.requests_by(AGENT))[before:])
+        own = [request for request in asked if "/api/v1/namespaces?" in request]
+        assert sum(asked.pop(request) for request in own) == 100
+        assert asked == FIRST
         assert gateway.metric("kube_mcp_gateway_discovery_fetches_total", outcome="read") == 1
         assert gateway.metric("kube_mcp_gateway_identity_key_reads_total") == 1
