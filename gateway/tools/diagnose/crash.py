@@ -12,7 +12,7 @@ from gateway.tools.diagnose.logs import UNREACHED, loudest, plain
 from gateway.tools.diagnose.objects import dig
 from gateway.tools.diagnose.peers import limiting, peer_of
 from gateway.tools.diagnose.pods import Container
-from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, diagnose, read
+from gateway.tools.diagnose.rules import Evidence, Family, Found, Rule, change, diagnose, quotation, read
 
 _FIRST_SIGNAL: Final = 128
 _NOT_FOUND: Final = 127
@@ -206,7 +206,7 @@ def _error(facts: Facts, container: Container) -> Found | None:
     if not container.ended:
         return None
     lines = log_lines(facts, container)
-    said = f": {loudest(lines)[:160]}" if lines else ", and its log says nothing about why"
+    said = f": {quotation(loudest(lines)[:160])}" if lines else ", and its log says nothing about why"
     owner = facts.owner(container.ref)
     steps = (log_step(container),) if owner.resource in {JOBS, PODS} else (log_step(container), read(owner))
     return finding(facts, container, f"ends with exit code {container.ended.get('exitCode', '?')}{said}", *steps)

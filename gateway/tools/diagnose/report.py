@@ -8,7 +8,7 @@ from typing import Any, Final
 from gateway.tools.diagnose.facts import WORDS, Facts, Ref, plural_of, scope
 from gateway.tools.diagnose.gather import SECONDS, Gathered
 from gateway.tools.diagnose.judge import Finding
-from gateway.tools.diagnose.rules import Step
+from gateway.tools.diagnose.rules import Step, quotation
 from gateway.tools.diagnose.state import is_whole
 from gateway.tools.shaping import as_json, one_line
 
@@ -75,7 +75,8 @@ def text(
 
 def _plain(line: str) -> str:
     """Return a line as one line, whatever a log or a message put into it."""
-    return f"{line[: len(line) - len(line.lstrip(' '))]}{one_line(line)}"
+    said = line.lstrip(" ")
+    return f"{line[: len(line) - len(said)]}{one_line(said)}"
 
 
 def _line(finding: Finding, number: int) -> str:
@@ -91,8 +92,7 @@ def _told(finding: Finding, number: int, manner: Manner) -> Iterator[str]:
     yield f"1. [{finding.id}, {finding.severity}{_times(finding)}]" if repeated else _line(finding, number)
     for evidence in finding.evidence[: manner.evidence]:
         said = evidence.text if len(evidence.text) <= manner.quotation else f"{evidence.text[: manner.quotation]}…"
-        quotation = said.replace("”", '"')
-        yield f"   {evidence.source}: “{quotation}”"
+        yield f"   {evidence.source}: {quotation(said)}"
     for step in finding.steps[: manner.steps]:
         yield f"   next: {_step(step)}"
     if finding.effects:

@@ -73,6 +73,11 @@ class Family(Generic[Item]):
     exclusive: bool = True
 
 
+def quotation(text: str) -> str:
+    """Put what was said in the cluster into quotation marks that it can't close."""
+    return "“" + text.replace("”", '"') + "”"
+
+
 def quoted(event: Event) -> Evidence:
     """Quote an event."""
     return Evidence(event.source, event.message)
