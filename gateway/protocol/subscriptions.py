@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import mcp_types as types
@@ -93,6 +94,11 @@ class Watching:
                 _log.error("subscription_failed", exc_info=outcome)
 
 
+def _untraced(context: Context) -> Caller:
+    """Return who calls, without a trace: a span that is open for hours tells nobody anything."""
+    return replace(caller_of(context), trace=None)
+
+
 class Subscriptions:
     """The subscriptions of all callers."""
 
@@ -111,7 +117,7 @@ class Subscriptions:
         if connection.session_id is None or not connection.has_standalone_channel:
             message = "Subscriptions need a session, because its stream carries the notifications. Initialize one."
             raise MCPError(code=types.INVALID_REQUEST, message=message)
-        caller, uri = caller_of(context), params.uri
+        caller, uri = _untraced(context), params.uri
         tasks = self._of(connection)
         if uri in tasks and not tasks[uri].done():
             return types.EmptyResult()
@@ -150,7 +156,7 @@ class Subscriptions:
         Raises:
             MCPError: The caller has too many streams.
         """
-        caller = caller_of(context)
+        caller = _untraced(context)
         meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
         wanted = list(dict.fromkeys(params.notifications.resource_subscriptions or ()))[: PER_CALLER + 1]
         watching = Watching(lambda: self._access.session(caller, "subscriptions/listen", NOBODY))

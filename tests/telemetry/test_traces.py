@@ -226,3 +226,30 @@ def test_nothing_of_the_sdk_is_imported_unless_wanted() -> None:
         env=environment,
     )
     assert done.stdout.strip() == "[]"
+
+
+async def test_what_goes_on_for_hours_is_no_span(cluster: EmbeddedCluster, wanted: Collector) -> None:
+    """A subscription leaves neither a span that never ends nor children without their parent."""
+    app = create_app(settings(listed(cluster)))
+    uri = "k8s://clustered/core/v1/namespaces/demo"
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "x", "version": "1"},
+    }
+    parameters = {"notifications": {"resourceSubscriptions": [uri]}, "_meta": meta}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": parameters}
+    about = {
+        "Accept": "application/json, text/event-stream",
+        "Authorization": f"Bearer {await cluster.token()}",
+        "MCP-Protocol-Version": "2026-07-28",
+        "MCP-Method": "subscriptions/listen",
+    }
+    async with app.test_app() as running:
+        serving = asyncio.create_task(running.test_client().post("/mcp", json=body, headers=about))
+        async with asyncio.timeout(20):
+            while not any("watch=" in seen.query for seen in cluster.requests):  # noqa: ASYNC110  # no event tells it
+                await asyncio.sleep(0.02)
+            await app.extensions["gateway"].endpoint.close_streams()
+            await serving
+    assert wanted.spans == []
