@@ -242,6 +242,31 @@ async def test_a_session_outlives_its_tokens_and_compares_two_clusters(
         assert gateway.metric("kube_mcp_gateway_authentication_failures_total") == refused
 
 
+@pytest.mark.slow
+async def test_a_token_that_its_cluster_revoked_is_minted_anew(
+    gateway: GatewayProcess, real_cluster: RealCluster, minting: Sequence[str], mode: str
+) -> None:
+    """When Kubernetes takes a token no more long before its time, calls say so, and soon have another one."""
+    account = f"revoked-{mode}"
+    path = "/api/v1/namespaces/demo/serviceaccounts"
+    metadata = {"metadata": {"name": account}}
+    await real_cluster.request("POST", path, metadata)
+    words = [word if word != "demo/mcp" else f"demo/{account}" for word in minting]
+    async with bridged(gateway.url, mode, *words, "--context", "kind-east") as client:
+        assert await call(client, "resource_types", query="configmap")
+        await real_cluster.request("DELETE", f"{path}/{account}")
+        await real_cluster.request("POST", path, metadata)
+        # An API server may believe a token for some seconds more; one that was just minted is not replaced at once.
+        await _until_said(client, "token")
+        await _until_said(client, "Forbidden by the cluster's RBAC")
+
+
+async def _until_said(client: Client, words: str) -> None:
+    async with asyncio.timeout(60):
+        while words not in await failing(client, "resource_list", resource="pods", namespace="demo"):  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+
+
 @asynccontextmanager
 async def _watching(client: Client, mode: str, uri: str) -> AsyncIterator[None]:
     """Subscribe in the generation's own way; the client's message handler hears of changes in both."""
