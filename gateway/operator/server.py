@@ -124,7 +124,9 @@ class _Connection(HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)
+        # Kept before the handshake, so that it can be ended from outside.
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name, do_handshake_on_connect=False)
+        self.sock.do_handshake()
         self.sock.settimeout(_SECONDS)
 
     def exchange(

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +157,29 @@ def test_what_is_wrong_is_one_line(folder: Path, words: list[str], said: str) ->
     assert ended.stdout == ""
     assert said in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_ctrl_c_ends_what_waits_for_an_api_server(tmp_path: Path) -> None:
+    """A person who gives up gets the shell back at once, with status 130 and without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        server = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        sections = {
+            "clusters": [{"name": "a", "cluster": {"server": server}}],
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+            "users": [{"name": "a", "user": {"token": "none"}}],
+        }
+        (tmp_path / "config").write_text(yaml.safe_dump({"current-context": "a", **sections}))
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", "from gateway.cli import main; main()", "token"],
+            env={**os.environ, "KUBECONFIG": str(tmp_path / "config")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            waiting.send_signal(signal.SIGINT)
+            # Without being ended, the handshake would take its five seconds.
+            assert waiting.communicate(timeout=4) == (b"", b"")
+    assert waiting.returncode == 130
