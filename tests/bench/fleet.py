@@ -38,7 +38,11 @@ def _starts(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Start with so many clusters in the settings, each with a CA of its own, in turns."""
     tell(f"fleet: making {max(LISTED)} CAs")
     sections = [
-        Reached(f"idle-{n}", f"https://192.0.2.1:{1024 + n}", Authority.new(f"idle-{n}").pem().decode(), ()).listed()
+        {
+            "name": f"idle-{n}",
+            "server": f"https://192.0.2.1:{1024 + n}",
+            "certificateAuthorityData": Authority.new(f"idle-{n}").pem().decode(),
+        }
         for n in range(max(LISTED))
     ]
     seen: dict[int, list[dict[str, float]]] = {count: [] for count in LISTED}
