@@ -183,3 +183,18 @@ def test_ctrl_c_ends_what_waits_for_an_api_server(tmp_path: Path) -> None:
             # Without being ended, the handshake would take its five seconds.
             assert waiting.communicate(timeout=4) == (b"", b"")
     assert waiting.returncode == 130
+
+
+def test_a_shell_completes_commands_and_contexts(folder: Path) -> None:
+    """The names of contexts come from the kubeconfig, whichever command asks for one."""
+
+    def completed(*words: str) -> list[str]:
+        asked = {"COMP_WORDS": " ".join(("kube-mcp-gateway", *words)), "COMP_CWORD": str(len(words))}
+        asked |= {"_KUBE_MCP_GATEWAY_COMPLETE": "complete_bash", "KUBECONFIG": str(folder / "config")}
+        program = [sys.executable, "-c", "from gateway.cli import main; main()"]
+        ran = subprocess.run(program, check=True, capture_output=True, text=True, env=os.environ | asked, timeout=60)
+        return ran.stdout.split()
+
+    assert completed("onb") == ["onboard"]
+    assert completed("onboard", "--context", "kind") == ["kind-east"]
+    assert completed("token", "--context", "") == ["kind-east", "other"]
