@@ -79,7 +79,7 @@ def collector() -> Iterator[Collector]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield found
         server.shutdown()
@@ -180,6 +180,7 @@ async def test_a_failure_shows_and_no_secret_does(cluster: EmbeddedCluster, want
         assert not any(part.encode() in body_sent for part in token.split("."))
 
 
+@pytest.mark.slow
 async def test_a_collector_that_is_down_holds_nobody_up(
     cluster: EmbeddedCluster, wanted: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
