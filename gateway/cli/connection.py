@@ -146,12 +146,22 @@ class Connection(TCPServer):
                 self.writer.write(event.data)
                 # Below the mark at which a transport resumes, there is nothing to wait for.
                 if self.writer.transport.get_write_buffer_size() > _LOW_WATER:
-                    async with asyncio.timeout(STALLED):
-                        await self.writer.drain()
-            except TimeoutError:
-                self.writer.transport.abort()
+                    await self._drain()
             except (ConnectionError, RuntimeError):
                 await self.protocol.handle(Closed())
+
+    async def _drain(self) -> None:
+        left = self.writer.transport.get_write_buffer_size()
+        while True:
+            try:
+                async with asyncio.timeout(STALLED):
+                    await self.writer.drain()
+            except TimeoutError:
+                if (now := self.writer.transport.get_write_buffer_size()) < left:
+                    left = now  # slow, and not gone
+                    continue
+                self.writer.transport.abort()
+            return
 
     async def _read_data(self) -> None:
         try:
@@ -245,6 +255,7 @@ class _Http2(H2Protocol):
         super().__init__(counted, *more, **named)  # type: ignore[arg-type]  # the app's arguments, as they come
         self._running = 0
         self._is_ending = False
+        self._patience: dict[int, asyncio.Timeout] = {}
 
     async def handle(self, event: Event) -> None:
         """Take what was received; where that is the end, let nobody wait for a client that reads no more."""
@@ -291,12 +302,22 @@ class _Http2(H2Protocol):
     async def stream_send(self, event: Any) -> None:
         """Send a part of an answer, unless the client opens no window for it."""
         try:
-            async with asyncio.timeout(STALLED):
+            async with asyncio.timeout(STALLED) as self._patience[event.stream_id]:
                 await super().stream_send(event)
         except TimeoutError:
             await self.send(Closed())
+        finally:
+            self._patience.pop(event.stream_id, None)
         if isinstance(event, StreamClosed) and self.config.keep_alive_max_requests == 0:
             await self.announce_end()
+
+    async def _send_data(self, stream_id: int) -> None:
+        buffer = self.stream_buffers.get(stream_id)
+        left = len(buffer.buffer) if buffer else 0
+        await super()._send_data(stream_id)
+        patience = self._patience.get(stream_id)
+        if buffer and patience and len(buffer.buffer) < left and not patience.expired():
+            patience.reschedule(asyncio.get_running_loop().time() + STALLED)
 
     async def _priority_updated(self, event: Any) -> None:
         """Take no notice: RFC 9113 dropped priorities, and a crowd of them breaks the tree that keeps them."""
