@@ -203,7 +203,7 @@ def test_log_options_are_a_fixed_few(bad: dict[str, Any]) -> None:
 def test_a_line_is_bounded_and_no_cut_uncovers_a_token(at: int) -> None:
     """Whatever a caller makes the gateway fail with, a line keeps its ends and is JSON, without half a token in it."""
     stream = configured()
-    text = f"{'a' * at} Bearer {TOKEN} {'b' * 400_000} the end"
+    text = f"{'a' * at} Bearer {TOKEN} {'b' * 400_000} Bearer {TOKEN} {'a' * at} the end"
     structlog.get_logger().error("failed", why=text)
     logging.getLogger("library").error("also", exc_info=KeyError(text))
     for line in stream.getvalue().splitlines():
