@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway import __version__
 from gateway.demo import EmbeddedCluster
 from gateway.demo.faults import ExpiredCertificate, Hang, Refuse
 from gateway.demo.identity import Authority
-from gateway import __version__
 from gateway.kube.client import Answer, ApiServer
 from gateway.kube.credential import BearerToken
 from gateway.kube.errors import TooLarge, Unreachable
