@@ -5,9 +5,11 @@ All clusters share one issuer string and default audience, as all kind clusters 
 
 import asyncio
 import contextlib
+import datetime
 import json
 import secrets
 import socket
+import ssl
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -134,7 +136,7 @@ class ControlPlane:
         self._start_apiserver(self._flags)
         self._start_controllers()
 
-    def _start_apiserver(self, flags: Sequence[str]) -> None:
+    def _start_apiserver(self, flags: Sequence[str], *, verified: bool = True) -> None:
         keys = [self.write(f"signer-{number}.pub", key.public_pem) for number, key in enumerate(self._trusted_keys)]
         self.keeper.start(
             "kube-apiserver",
@@ -166,6 +168,8 @@ class ControlPlane:
             ],
         )
         tls = client_context(self.ca_pem, self.directory / "admin.crt", self.directory / "admin.key")
+        if not verified:
+            tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
         self.admin = Admin(self.server, tls)
         self.wait("the API server is ready", self._is_ready, watch=("etcd", "kube-apiserver"))
 
@@ -223,13 +227,20 @@ class ControlPlane:
         self._trusted_keys = [self._signing_key, *(self._trusted_keys if keep_old else ())]
         await asyncio.to_thread(self._restart)
 
-    def _restart(self) -> None:
+    async def renew_certificate(self, *, until: datetime.datetime | None = None) -> None:
+        """Restart the API server with a certificate of the same CA that ends then.
+
+        Where that was before, the requests that tests make themselves do not verify it.
+        """
+        await asyncio.to_thread(self._restart, until)
+
+    def _restart(self, until: datetime.datetime | None = None) -> None:
         if self.controllers:
             self.keeper.kill("kube-scheduler")
             self.keeper.kill("kube-controller-manager")
         self.keeper.kill("kube-apiserver")
-        self._write_server_files()
-        self._start_apiserver(self._flags)
+        self._write_server_files(until)
+        self._start_apiserver(self._flags, verified=until is None)
         self._start_controllers()
 
     # Files and waiting, also for what is added to a cluster
@@ -258,9 +269,10 @@ class ControlPlane:
                 raise TimeoutError(f"not true after {seconds} s: {what}\n{logs}")
             time.sleep(0.05)
 
-    def _write_server_files(self) -> None:
+    def _write_server_files(self, until: datetime.datetime | None = None) -> None:
         self.write("ca.crt", self.ca_pem)
-        pair = self._authority.serving("kube-apiserver", [HOST, "localhost", "kubernetes", "kubernetes.default.svc"])
+        names = [HOST, "localhost", "kubernetes", "kubernetes.default.svc"]
+        pair = self._authority.serving("kube-apiserver", names, until=until)
         self.write("server.crt", pair.certificate)
         self.write("server.key", pair.key)
         self.write("signer.key", self._signing_key.private_pem)

@@ -1,6 +1,7 @@
 """Real API servers, the real gateway and its store, killed, stopped and restarted while calls are in flight."""
 
 import asyncio
+import datetime
 import itertools
 import json
 import os
@@ -175,6 +176,25 @@ async def test_the_ca_is_rotated_under_load(fresh_cluster: RealCluster, tmp_path
             await crew.until(20, "answered")
             await fresh_cluster.rotate_ca()
             await crew.until(40, "answered")
+    await check(crew, fresh_cluster)
+
+
+async def test_the_certificate_ends_under_load_and_is_renewed(fresh_cluster: RealCluster, tmp_path: Path) -> None:
+    """Nothing goes to an API server whose certificate has ended; callers are told so, and served again afterwards."""
+    token = await prepare(fresh_cluster)
+    over = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    with running_gateway(tmp_path, settings(fresh_cluster), rateLimiting=False) as gateway:
+        crew = Crew(gateway, token)
+        async with crew.at_work():
+            await crew.until(20, "answered")
+            await fresh_cluster.renew_certificate(until=over)
+            before = len(crew.ends)
+            await crew.until(20, "failed")
+            refused = crew.ends[before + crew.under_way :]
+            await fresh_cluster.renew_certificate()
+            await crew.until(40, "answered")
+    assert any("TLS certificate could not be verified" in end.words for end in refused)
+    assert not [end for end in refused if end.became == "unclear"]
     await check(crew, fresh_cluster)
 
 
