@@ -1,5 +1,6 @@
 """The real gateway as a process of its own, and the official MCP client in front of it."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,9 +15,11 @@ from queue import Empty, Queue
 from typing import Any
 
 import httpx2
+import mcp_types as types
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.subscriptions import ResourceUpdated
 
 from tests.cluster.cluster import RealCluster
 
@@ -150,3 +153,34 @@ def gateway(
     """One read-only gateway in front of both real clusters, for tests that leave it as it was."""
     with running_gateway(tmp_path_factory.mktemp("gateway"), describe(*real_clusters), rateLimiting=False) as running:
         yield running
+
+
+@asynccontextmanager
+async def subscribed(url: str, token: str, mode: str, *uris: str) -> AsyncIterator["asyncio.Queue[str]"]:
+    """Subscribe in the generation's own way; give the URIs that the client is told of."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def on_message(message: Any) -> None:
+        if mode == "legacy" and isinstance(message, types.ResourceUpdatedNotification):
+            told.put_nowait(str(message.params.uri))
+
+    async with connected(url, token, mode, message_handler=on_message) as client:
+        if mode == "legacy":
+            for uri in uris:
+                await client.subscribe_resource(uri)  # type: ignore[deprecated]  # the way of this generation
+            yield told
+            return
+        async with client.listen(resource_subscriptions=uris) as subscription:
+            assert subscription.honored.resource_subscriptions == list(uris)
+
+            async def pump() -> None:
+                async for event in subscription:
+                    if isinstance(event, ResourceUpdated):
+                        told.put_nowait(event.uri)
+
+            task = asyncio.create_task(pump())
+            try:
+                yield told
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ import mcp_types as types
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp.shared.subscriptions import ResourceUpdated
 
 from tests.cluster.cluster import RealCluster
-from tests.journeys.conftest import GatewayProcess, connected, describe, running_gateway
+from tests.journeys.conftest import GatewayProcess, connected, describe, running_gateway, subscribed
 
 pytestmark = pytest.mark.asyncio
 
@@ -184,37 +183,6 @@ async def test_the_listing_is_off_by_default(real_cluster: RealCluster, tmp_path
             assert await _read(client, "k8s://clustered/core/v1/namespaces/demo")
 
 
-@asynccontextmanager
-async def _subscribed(url: str, token: str, mode: str, *uris: str) -> AsyncIterator["asyncio.Queue[str]"]:
-    """Subscribe in the generation's own way; give the URIs that the client is told of."""
-    told: asyncio.Queue[str] = asyncio.Queue()
-
-    async def on_message(message: Any) -> None:
-        if mode == "legacy" and isinstance(message, types.ResourceUpdatedNotification):
-            told.put_nowait(str(message.params.uri))
-
-    async with connected(url, token, mode, message_handler=on_message) as client:
-        if mode == "legacy":
-            for uri in uris:
-                await client.subscribe_resource(uri)  # type: ignore[deprecated]  # the way of this generation
-            yield told
-            return
-        async with client.listen(resource_subscriptions=uris) as subscription:
-            assert subscription.honored.resource_subscriptions == list(uris)
-
-            async def pump() -> None:
-                async for event in subscription:
-                    if isinstance(event, ResourceUpdated):
-                        told.put_nowait(event.uri)
-
-            task = asyncio.create_task(pump())
-            try:
-                yield told
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-
-
 async def _until_watches(gateway: GatewayProcess, count: int) -> None:
     async with asyncio.timeout(20):
         while await asyncio.to_thread(gateway.metric, "kube_mcp_gateway_watches") != count:  # noqa: ASYNC110  # scraped
@@ -227,7 +195,7 @@ async def test_a_subscriber_is_told_of_each_change(
 ) -> None:
     """Changes, deletion and coming back must be told, others' must not, and nothing must remain afterwards."""
     await _write(real_cluster, "watched", "1")
-    async with _subscribed(gateway.url, await real_cluster.token(), mode, WATCHED) as told:
+    async with subscribed(gateway.url, await real_cluster.token(), mode, WATCHED) as told:
         await _until_watches(gateway, 1)
         await _write(real_cluster, "another", mode)
         await _write(real_cluster, "watched", f"2 {mode}")
@@ -286,7 +254,7 @@ async def test_a_subscription_ends_with_its_token(
 ) -> None:
     """No watch may go on with a token that has lapsed."""
     token = await real_cluster.token(seconds=6)
-    async with _subscribed(gateway.url, token, mode, WATCHED):
+    async with subscribed(gateway.url, token, mode, WATCHED):
         await _until_watches(gateway, 1)
         await _until_watches(gateway, 0)
     assert gateway.metric("kube_mcp_gateway_pool_leases") == 0
@@ -296,7 +264,7 @@ async def test_a_subscription_ends_with_its_token(
 async def test_a_shutdown_does_not_wait_for_subscribers(real_cluster: RealCluster, tmp_path: Path, mode: str) -> None:
     """The gateway must end at once though somebody listens."""
     with running_gateway(tmp_path, describe(real_cluster)) as gateway:
-        async with _subscribed(gateway.url, await real_cluster.token(), mode, WATCHED):
+        async with subscribed(gateway.url, await real_cluster.token(), mode, WATCHED):
             await _until_watches(gateway, 1)
             gateway.process.terminate()
             assert await asyncio.to_thread(gateway.process.wait, 10) == 0

@@ -23,7 +23,7 @@ from mcp_types import ElicitResult
 from gateway.demo import EmbeddedCluster
 from tests.balancer import Balancer, Replica, balancing, free_port
 from tests.cluster.plugin import unavailable
-from tests.journeys.conftest import GatewayProcess, call, connected, running_gateway
+from tests.journeys.conftest import GatewayProcess, call, connected, running_gateway, subscribed
 
 ROUND_ROBIN = "roundrobin"
 AFFINITY = "hdr(authorization)"
@@ -211,6 +211,29 @@ async def test_without_a_store_a_plan_of_another_replica_says_why_it_can_not_be_
         assert not await written(pair, name)
         await call(first, "resource_apply", manifest=config_map(name), plan=plan)
     assert await written(pair, name)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+@pytest.mark.parametrize(
+    ("pair", "mode"),
+    [
+        ((ROUND_ROBIN, "person", False), "auto"),
+        ((AFFINITY, "person", False), "auto"),
+        ((AFFINITY, "person", False), "legacy"),
+    ],
+    indirect=["pair"],
+)
+async def test_subscribers_are_told_through_the_balancer(pair: Pair, mode: str, name: str) -> None:
+    """A stream of 2026-07-28 is one connection, wherever it ends; a session's subscription needs affinity."""
+    uri = f"k8s://namespaced/demo/core/v1/configmaps/{name}"
+    await pair.cluster.apply(config_map(name))
+    async with subscribed(pair.balancer.url, await pair.cluster.token(), mode, uri) as told:
+        async with asyncio.timeout(20):
+            while sum(replica.metric("kube_mcp_gateway_watches") for replica in pair.replicas) != 1:  # noqa: ASYNC110  # scraped
+                await asyncio.sleep(0.05)
+        await pair.cluster.apply(config_map(name, "blue"))
+        assert await asyncio.wait_for(told.get(), 10) == uri
 
 
 @pytest.mark.slow
