@@ -125,11 +125,16 @@ def ended(name: str, said: Said) -> End:
     return End(name, "unclear" if "may have been" in said.text else "failed", said.text)
 
 
+async def existing(cluster: RealCluster) -> set[str]:
+    """Return the names of what was written."""
+    _, body = await cluster.request("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps")
+    return {item["metadata"]["name"] for item in json.loads(body)["items"]}
+
+
 async def check(crew: Crew, cluster: RealCluster) -> None:
     """Hold that every call ended in an answer or a clear error, and that every write is what was said of it."""
     check_words(crew.ends)
-    _, body = await cluster.request("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps")
-    exist = {item["metadata"]["name"] for item in json.loads(body)["items"]}
+    exist = await existing(cluster)
     log = (cluster.directory / "kube-apiserver.log").read_text(errors="replace")
     sent = Counter(name for name, query in SENT.findall(log) if "dryRun" not in query)
     assert sent, "the API server's log has none of the writes"
@@ -233,7 +238,7 @@ async def test_the_gateway_is_killed_under_load_and_started_again(fresh_cluster:
 
 
 async def test_sigterm_under_load_ends_no_call(fresh_cluster: RealCluster, tmp_path: Path) -> None:
-    """Every call that was in flight is answered; those that come later find no gateway, and nothing of them is done."""
+    """Every call that was begun is answered; those that come later find no gateway, and nothing of them is done."""
     token = await prepare(fresh_cluster)
     with running_gateway(tmp_path, settings(fresh_cluster), rateLimiting=False) as gateway:
         crew = Crew(gateway, token)
@@ -243,7 +248,10 @@ async def test_sigterm_under_load_ends_no_call(fresh_cluster: RealCluster, tmp_p
             gateway.process.terminate()
             await crew.until(8, "failed")
         assert gateway.process.wait(20) == 0
-    assert not [end for end in crew.ends if end.became == "unclear"]
+    # A connection that closes just when its next request comes breaks (RFC 9112, section 9.6); that was not begun.
+    broken = {end.wrote for end in crew.ends if end.became == "unclear"}
+    assert len(broken) <= 8
+    assert not broken & await existing(fresh_cluster)
     await check(crew, fresh_cluster)
 
 
