@@ -36,6 +36,7 @@ def test_a_file_is_read_line_by_line() -> None:
         (lines(b"password" * 8), "line 1: expected at least 32 random bytes"),
         (lines(NEW, OLD, NEW), "line 3: the same key stands there twice"),
     ],
+    ids=["empty", "comment", "many", "not-base64", "short", "zeros", "password", "twice"],
 )
 def test_a_file_is_taken_whole_or_not_at_all(text: str, words: str) -> None:
     """One line that can't be used is a mistake of the file, told by its line and without what stands there."""
