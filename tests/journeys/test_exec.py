@@ -12,6 +12,7 @@ import pytest
 
 from tests.cluster.node import RealNodeCluster
 from tests.journeys.conftest import GatewayProcess, call, connected, describe, failing, running_gateway
+from tests.workbench import unfenced
 
 pytestmark = pytest.mark.slow
 
@@ -285,13 +286,13 @@ async def test_a_workload_stands_for_a_pod_and_logs_are_whole(node: RealNodeClus
         assert result(text)["status"]["stdout"] == f"{name}\n"
         assert f"pod demo/{name} (newest, of 2, of Deployment shop), container web" in text
         logs = {**deployment, "subresource": "logs"}
-        text = await call(client, "resource_get", **logs)
+        text = unfenced(await call(client, "resource_get", **logs))
         assert "container web (of web, side; * for all) · last 2 lines\nweb started\ncafé \\xff" in text
-        text = await call(client, "resource_get", **logs, parameters={"container": "*", "tailLines": 2})
+        text = unfenced(await call(client, "resource_get", **logs, parameters={"container": "*", "tailLines": 2}))
         assert "--- side · last 2 lines; raise tailLines or limitBytes for more\n499\n500" in text
         assert "--- web · last 2 lines" in text
         found = {"container": "side", "grep": "77|side", "context": 1}
-        text = await call(client, "resource_get", **logs, parameters=found)
+        text = unfenced(await call(client, "resource_get", **logs, parameters=found))
         around = [f"--\n{hundred}76\n{hundred}77\n{hundred}78" for hundred in ("", "1", "2", "3", "4")]
         assert text.split("\n", 1)[1] == "\n".join(["side started", "1", *around])
 
