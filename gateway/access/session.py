@@ -239,13 +239,7 @@ class ClusterSession:
         Raises:
             GatewayError: As `request` would.
         """
-        outgoing = Outgoing(request.attributes)
-        try:
-            self._let_out(request, kind, outgoing)
-        except GatewayError as error:
-            outgoing.decision = error.outcome
-            self._record(outgoing)
-            raise
+        self._judged(request, kind)
 
     def declined(self) -> None:
         """Record that a person was asked and did not say yes: what was tried before stands in the records before."""

@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.balancer import free_port
 from tests.cluster.cluster import RealCluster
 from tests.faults.crew import End, Said, check_words, check_writes, tally
 from tests.journeys.conftest import GatewayProcess, describe, running_gateway
@@ -300,16 +301,6 @@ def decoded(token: str) -> dict[str, Any]:
 
     found: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     return found
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    import socket  # noqa: PLC0415
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def etcd_of(cluster: RealCluster) -> int:
