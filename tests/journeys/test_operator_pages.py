@@ -23,6 +23,8 @@ GATEWAY = "127.0.0.1:8080"
 PAGES = ("README.md", "docs/connecting.md", "docs/policies.md", "docs/troubleshooting.md")
 LEFT_OUT = ("make venv\n",)
 """It would change the environment that the tests run in."""
+FOREIGN = ("KUBE_MCP_GATEWAY_", "MAKE", "MFLAGS", "ARGS")
+"""How variables begin that an operator's shell would not have."""
 PATIENCE = 60
 
 
@@ -89,7 +91,8 @@ def desk(real_clusters: tuple[RealCluster, RealCluster], tmp_path: Path) -> Iter
     (shims / "kubectl").symlink_to(programs.find("kubectl")["kubectl"])
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KUBE_MCP_GATEWAY_")}
+    # Nor what `make test ARGS=...` leaves to each `make` below it.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment |= {
         "KUBECONFIG": str(tmp_path / "config"),
         "PATH": f"{shims}:{environment['PATH']}",
