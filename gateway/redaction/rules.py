@@ -33,8 +33,9 @@ class Rule:
     guard: Callable[[Found], bool] | None = None
 
 
-Anchor = tuple[bytes, int]
-"""What stands in every text in which a rule finds something, and the rule's number."""
+Anchor = tuple[str, int]
+"""What stands in every text in which a rule finds something, and the rule's number. Each character is a byte of UTF-8:
+to look for bytes in bytes, CPython first fails to take them for a number, which takes longer than the search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,16 @@ class Rules:
 
     all: tuple[Rule, ...]
     common: tuple[Anchor, ...]
-    rare: tuple[tuple[bytes, tuple[Anchor, ...]], ...]
+    rare: tuple[tuple[str, tuple[Anchor, ...]], ...]
     contexts: dict[int, tuple[tuple[str, re.Pattern[str]], ...]]
 
     def due(self, raw: bytes) -> tuple[tuple[Rule, ...], bool] | None:
         """Return the rules that may find something in a text, given in UTF-8, and whether a name may."""
-        numbers = [number for anchor, number in self.common if anchor in raw]
-        left = raw.translate(None, _COMMON)
+        whole, left = raw.decode("latin-1"), raw.translate(None, _COMMON).decode("latin-1")
+        numbers = [number for anchor, number in self.common if anchor in whole]
         for rest, anchors in self.rare:
             if rest in left:
-                numbers += [number for anchor, number in anchors if anchor in raw]
+                numbers += [number for anchor, number in anchors if anchor in whole]
         if not numbers:
             return None
         return tuple(self.all[number] for number in sorted({*numbers}) if number != _NAMES), _NAMES in numbers
@@ -63,7 +64,7 @@ class Rules:
 
 _COMMON: Final = b"abcdefhiklmnoprstu0123456789 \t\r\n\"'`,;{}()[]<>\\"
 """What texts are made of for the most part: what is left of one is searched in a fraction of the time."""
-_CHANCE: Final = (b"-", b"w", b"y")
+_CHANCE: Final = ("-", "w", "y")
 """What is left of some anchors, and of nearly every text."""
 _NAMES: Final = -1
 """Stands among the rules' numbers for the stems of names."""
@@ -237,11 +238,10 @@ def load() -> Rules:
     written = [(anchor, number) for number, rule in enumerate(rules) for anchor in rule.anchors]
     written += [(form, _NAMES) for stem in STEMS for form in (stem, stem.upper())]
     written += [(stem.capitalize(), _NAMES) for stem in STEMS[:-1]]
-    left: dict[bytes, list[Anchor]] = {}
+    left: dict[str, list[Anchor]] = {}
     for text, number in written:
-        anchor = text.encode()
-        rest = anchor.translate(None, _COMMON)
-        left.setdefault(b"" if rest in _CHANCE else rest, []).append((anchor, number))
-    common = tuple(left.pop(b"", ()))
+        rest = text.encode().translate(None, _COMMON).decode("latin-1")
+        left.setdefault("" if rest in _CHANCE else rest, []).append((text.encode().decode("latin-1"), number))
+    common = tuple(left.pop("", ()))
     rare = tuple((rest, tuple(anchors)) for rest, anchors in left.items())
     return Rules(rules, common, rare, _contexts())
