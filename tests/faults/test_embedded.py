@@ -39,7 +39,7 @@ from tests.workbench import MakeWorkbench, Workbench
 pytestmark = pytest.mark.slow
 
 NAMES = [f"written-{number}" for number in range(6)]
-SHORT = LimitOptions(connect_seconds=0.8, first_byte_seconds=0.8, call_seconds=2)
+SHORT = LimitOptions(connect_seconds=2, first_byte_seconds=2, call_seconds=4)
 WRITES = PolicyOptions(writes=frozenset({"apply"}), confirmation="none")
 READS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("resource_list", {"resource": "pods", "namespace": "demo"}),
