@@ -226,7 +226,10 @@ class Pool:
 
     def certificate_ends(self, cluster: ClusterOptions) -> float | None:
         """Return when the certificate that the API server last showed ends, as Unix time; None where none was seen."""
-        return self._trust.certificate_ends(cluster)
+        # By the last key: this is asked about every listed cluster, and reading the CA bundles of a thousand that
+        # nobody ever called would take the better part of a second.
+        known = self._last_keys.get(cluster.server)
+        return self._trust.certificate_ends(cluster, known.ca_digest) if known else None
 
     def expire(self) -> None:
         """End the clients that nobody has used for so long; the pool's own task does this once a minute."""

@@ -104,13 +104,10 @@ class TrustStore:
             self._contexts[bundle.digest] = context
         return context
 
-    def certificate_ends(self, cluster: ClusterOptions) -> float | None:
-        """Return when the certificate that was last shown under the cluster's trust and name ends, as Unix time."""
+    def certificate_ends(self, cluster: ClusterOptions, digest: str) -> float | None:
+        """Return when the certificate last shown under this bundle and the cluster's name ends, as Unix time."""
         name = cluster.tls_server_name or urlsplit(cluster.address or cluster.server).hostname or ""
-        try:
-            return self._ends.get((self.bundle(cluster).digest, name))
-        except ValueError:
-            return None
+        return self._ends.get((digest, name))
 
 
 def _noting(digest: str, ends: dict[tuple[str, str], float]) -> type[ssl.SSLObject]:

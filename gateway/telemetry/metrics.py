@@ -36,7 +36,8 @@ class Metrics:
 
     def __init__(self) -> None:
         """Register everything at zero."""
-        self.registry = CollectorRegistry(auto_describe=True)
+        # Not auto_describe: it would read the state of every cluster at each registration, for the names alone.
+        self.registry = CollectorRegistry()
         self._calls = Counts("tool_calls")
         self._call_seconds = Timings("tool_call_seconds")
         self._own_seconds = Timings("own_seconds")

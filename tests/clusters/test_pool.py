@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.clusters.options import ClusterOptions
 from gateway.clusters.pool import ClusterKey, Lease, Pool, PoolLimits
@@ -319,6 +320,14 @@ async def test_a_ca_file_that_never_was_good_is_the_operators_to_mend(
     with pytest.raises(ClusterUnavailable):
         pool.key(broken)
     assert repr(pool) == "<Pool 0 open, 0 draining>"
+
+
+async def test_whoever_watches_has_no_ca_bundle_read(cluster: EmbeddedCluster, pool: Pool, tmp_path: Path) -> None:
+    """A scrape looks at every listed cluster, of which there may be a thousand that nobody ever called."""
+    broken = listed(cluster, certificate_authority=tmp_path / "none.crt", certificate_authority_data=None)
+    with capture_logs() as logs:
+        assert pool.certificate_ends(broken) is None
+    assert logs == []  # it is said once, when the file is read
 
 
 async def test_a_key_is_url_ca_and_server_name(cluster: EmbeddedCluster, pool: Pool) -> None:

@@ -124,6 +124,20 @@ def test_state_is_read_when_it_is_scraped() -> None:
     assert found["kube_mcp_gateway_discovery_types{cluster=west}"] == 7
 
 
+def test_nothing_is_read_before_somebody_scrapes() -> None:
+    """A start with many clusters must not go through all of them for what nobody asked."""
+    read = []
+
+    def readings() -> Iterator[Reading]:
+        read.append("once")
+        yield Reading("pool_clients", 1)
+
+    metrics = Metrics()
+    metrics.watch_state(readings)
+    assert read == []
+    assert samples(metrics)["kube_mcp_gateway_pool_clients{}"] == 1
+
+
 def test_two_gateways_in_one_process_count_apart() -> None:
     """There is no registry that all share."""
     first, second = Metrics(), Metrics()
