@@ -12,18 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace import SpanContext, SpanKind
 
 from gateway.errors import GatewayError
 from gateway.telemetry.logs import mask
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SpanExporter
+    from gateway.telemetry.spans import Spans
 
-NAME: Final = "kube-mcp-gateway"
 FLUSH_SECONDS: Final = 5.0
 """Seconds that the last spans may take to be sent when the process ends."""
 
@@ -38,15 +34,13 @@ _log = structlog.get_logger(__name__)
 class Tracing:
     """Makes spans, and sends them."""
 
-    def __init__(self, provider: "TracerProvider", version: str) -> None:
-        """Take over the provider: `close` ends it."""
-        self._provider = provider
-        self._tracer = provider.get_tracer(NAME, version)
+    def __init__(self, spans: "Spans") -> None:
+        """Take over what sends them: `close` ends it."""
+        self._spans = spans
 
     def received(self, traceparent: bytes, tracestate: bytes) -> "CallTrace":
         """Return the trace of a request that came with these headers (W3C Trace Context)."""
-        carrier = {"traceparent": traceparent.decode("latin-1"), "tracestate": tracestate.decode("latin-1")}
-        return CallTrace(self._tracer, carrier)
+        return CallTrace(self._spans, _carrier(traceparent.decode("latin-1"), tracestate.decode("latin-1")))
 
     async def close(self, seconds: float = FLUSH_SECONDS) -> None:
         """Send what is left, for so many seconds at most."""
@@ -54,7 +48,7 @@ class Tracing:
         ended = asyncio.Event()
 
         def end() -> None:
-            self._provider.shutdown()
+            self._spans.close()
             with suppress(RuntimeError):  # nobody waited so long
                 loop.call_soon_threadsafe(ended.set)
 
@@ -70,80 +64,107 @@ class Tracing:
 class CallTrace:
     """One MCP request's span, begun when its name is known, and dated back to when its caller was."""
 
-    __slots__ = ("_arrived", "_carrier", "_context", "_span", "_tracer")
+    __slots__ = ("_arrived", "_carrier", "_cluster", "_context", "_parent", "_request_id", "_spans", "_what")
 
-    def __init__(self, tracer: Tracer, carrier: Mapping[str, str]) -> None:
+    def __init__(self, spans: "Spans", carrier: Mapping[str, str]) -> None:
         """Start now."""
-        self._tracer = tracer
+        self._spans = spans
         self._carrier = carrier
         self._arrived = time.time_ns()
-        self._span: Span | None = None
-        self._context: Context | None = None
+        self._context: SpanContext | None = None
 
     def continue_from(self, meta: Mapping[str, Any]) -> None:
         """Take the context that a request's `_meta` may hold; it is nearer to the agent than a header."""
         if isinstance(parent := meta.get("traceparent"), str):
             state = meta.get("tracestate")
-            self._carrier = {"traceparent": parent, "tracestate": state if isinstance(state, str) else ""}
+            self._carrier = _carrier(parent, state if isinstance(state, str) else "")
 
     def begin(self, what: str, cluster: str, request_id: str) -> None:
         """Name the span after a tool, or after the method of another request; a second time changes nothing."""
-        if self._span is not None:
+        if self._context is not None:
             return
-        method, tool = (what, "") if "/" in what else ("tools/call", what)
-        attributes = {"mcp.method.name": method, "k8s.cluster.name": cluster, "request.id": request_id}
-        if tool:
-            attributes |= {"gen_ai.tool.name": tool, "gen_ai.operation.name": "execute_tool"}
-        self._span = self._tracer.start_span(
-            f"{method} {tool}".rstrip(),
-            context=TraceContextTextMapPropagator().extract(self._carrier),
-            kind=SpanKind.SERVER,
-            attributes=attributes,
-            start_time=self._arrived,
-        )
-        self._context = set_span_in_context(self._span, Context())
+        self._what, self._cluster, self._request_id = what, cluster, request_id
+        self._parent, self._context = self._spans.first(what, self._carrier)
 
     def end(self, outcome: str) -> None:
         """End it with the word for what came of it."""
-        span, self._span = self._span, None
-        if span is not None:
-            if outcome not in _FINE:
-                span.set_attribute("error.type", outcome)
-                span.set_status(StatusCode.ERROR)
-            span.end()
+        context, self._context = self._context, None
+        if context is None or not context.trace_flags.sampled:
+            return
+        method, tool = (self._what, "") if "/" in self._what else ("tools/call", self._what)
+        attributes = {"mcp.method.name": method, "k8s.cluster.name": self._cluster, "request.id": self._request_id}
+        if tool:
+            attributes |= {"gen_ai.tool.name": tool, "gen_ai.operation.name": "execute_tool"}
+        if failed := outcome not in _FINE:
+            attributes["error.type"] = outcome
+        name = f"{method} {tool}".rstrip()
+        self._spans.ended(
+            name,
+            context,
+            self._parent,
+            kind=SpanKind.SERVER,
+            began=self._arrived,
+            attributes=attributes,
+            failed=failed,
+        )
 
     def request(self, verb: str, group: str, resource: str, subresource: str, namespace: str) -> "RequestTrace":
         """Begin the span of a Kubernetes request that goes out now."""
-        kind = f"{resource}/{subresource}" if subresource else resource
-        attributes = {"k8s.verb": verb, "k8s.resource.group": group, "k8s.resource.name": kind}
-        if namespace:
-            attributes["k8s.namespace.name"] = mask(namespace)
-        span = self._tracer.start_span(
-            f"{verb} {kind}", context=self._context, kind=SpanKind.CLIENT, attributes=attributes
-        )
-        return RequestTrace(span)
+        if self._context is None:
+            raise RuntimeError("a request belongs to a call that has begun")
+        return RequestTrace(self._spans, self._context, (verb, group, resource, subresource, namespace))
 
 
 class RequestTrace:
     """The span of one Kubernetes request; `headers` take it on to the API server."""
 
-    __slots__ = ("_span", "headers")
+    __slots__ = ("_about", "_began", "_context", "_parent", "_spans", "headers")
 
-    def __init__(self, span: Span) -> None:
-        """Take over a span that has begun."""
-        self._span = span
-        self.headers: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(self.headers, context=set_span_in_context(span, Context()))
+    def __init__(self, spans: "Spans", parent: SpanContext, about: tuple[str, str, str, str, str]) -> None:
+        """Start now, in that span."""
+        self._spans = spans
+        self._parent = parent
+        self._about = about
+        # A call that is not sampled has no spans: the API server is told just that.
+        self._context = spans.child(parent) if parent.trace_flags.sampled else parent
+        self._began = time.time_ns()
+        context = self._context
+        trace, span = context.trace_id.to_bytes(16).hex(), context.span_id.to_bytes(8).hex()
+        self.headers = {"traceparent": f"00-{trace}-{span}-{context.trace_flags:02x}"}
+        if context.trace_state:
+            self.headers["tracestate"] = context.trace_state.to_header()
 
     def end(self, status: int, decision: str, size: int) -> None:
         """End it with the HTTP status, or with the word for what was instead of one, and the bytes of the answer."""
+        if self._context is self._parent:
+            return
+        verb, group, resource, subresource, namespace = self._about
+        kind = f"{resource}/{subresource}" if subresource else resource
+        attributes: dict[str, str | int] = {"k8s.verb": verb, "k8s.resource.name": kind}
+        if group:
+            attributes["k8s.resource.group"] = group
+        if namespace:
+            attributes["k8s.namespace.name"] = mask(namespace)
         if status:
-            self._span.set_attribute("http.response.status_code", status)
-            self._span.set_attribute("http.response.body.size", size)
-        if not status or status >= _FAILED:
-            self._span.set_attribute("error.type", str(status) if status else decision)
-            self._span.set_status(StatusCode.ERROR)
-        self._span.end()
+            attributes |= {"http.response.status_code": status, "http.response.body.size": size}
+        if failed := not status or status >= _FAILED:
+            attributes["error.type"] = str(status) if status else decision
+        self._spans.ended(
+            f"{verb} {kind}",
+            self._context,
+            self._parent,
+            kind=SpanKind.CLIENT,
+            began=self._began,
+            attributes=attributes,
+            failed=failed,
+        )
+
+
+def _carrier(traceparent: str, tracestate: str) -> dict[str, str]:
+    """Return what a propagator reads; nothing where nothing came, so that it need not be asked."""
+    if not traceparent:
+        return {}
+    return {"traceparent": traceparent, "tracestate": tracestate} if tracestate else {"traceparent": traceparent}
 
 
 def tracing_from(environment: Mapping[str, str], version: str) -> Tracing | None:
@@ -165,21 +186,8 @@ def tracing_from(environment: Mapping[str, str], version: str) -> Tracing | None
     try:
         # Only who wants traces needs, and waits for, all of this.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+        from gateway.telemetry.spans import Spans  # noqa: PLC0415
     except ImportError as error:
         raise GatewayError("traces need more packages: pip install 'kube-mcp-gateway[tracing]'") from error
-    return tracing_to(OTLPSpanExporter(), version)
-
-
-def tracing_to(exporter: "SpanExporter", version: str) -> Tracing:
-    """Return what makes spans for this exporter; sampling, limits and the queue are as the OTEL_ variables say."""
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  # see `tracing_from`
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-
-    about = {"service.version": version}
-    resource = Resource.create(about)
-    if str(resource.attributes.get("service.name", "")).startswith("unknown_service"):
-        resource = resource.merge(Resource({"service.name": NAME}))
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Tracing(provider, version)
+    return Tracing(Spans(OTLPSpanExporter(), version))

@@ -129,7 +129,6 @@ async def test_a_trace_goes_from_the_client_to_the_api_server(cluster: EmbeddedC
     assert shown.pop("http.response.body.size") > 100
     assert shown == {
         "k8s.verb": "get",
-        "k8s.resource.group": "",
         "k8s.resource.name": "namespaces",
         "k8s.namespace.name": "demo",
         "http.response.status_code": 200,
