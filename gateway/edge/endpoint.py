@@ -256,7 +256,8 @@ class McpEndpoint:
         holding = self._managers.holding(session_id) if session_id else None
         if holding is not None and not holding.is_open_to(session_id, principal):
             return None
-        return replace(call, can_be_asked=holding is self._managers.asking)
+        can_be_asked = holding is self._managers.asking
+        return call if call.can_be_asked == can_be_asked else replace(call, can_be_asked=can_be_asked)
 
     async def _told(
         self, call: DirectCall, caller: Caller, key: "_Key", receive: Receive

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import orjson
 
@@ -27,17 +27,11 @@ _JWKS: Final = "/openid/v1/jwks"
 _ISSUER: Final = "/.well-known/openid-configuration"
 # The key set is served as application/jwk-set+json and nothing else; asked only for JSON, API servers answer 406.
 _ACCEPT: Final = "application/jwk-set+json, application/json"
-_MAX_KEY_SET: Final = 256 * 1024
+_MAX_DOCUMENT: Final = 256 * 1024
 _RETRY: Final = 5
 _LONGEST_RETRY: Final = 60
 
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What a cluster publishes about its tokens: the issuer, and the members of its key set (RFC 7517)."""
-
-    issuer: str
-    keys: tuple[Any, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +45,36 @@ class Withheld:
     digest: str
 
 
-async def ask_keys(pool: Pool, cluster: ClusterOptions, token: BearerToken, *, seconds: float) -> Published | Withheld:
-    """Read the cluster's signing keys and the issuer they are for (OpenID Connect Discovery 1.0, section 4).
+async def ask_keys(pool: Pool, cluster: ClusterOptions, token: BearerToken, *, seconds: float) -> list[Any] | Withheld:
+    """Read the members of the cluster's key set (RFC 7517).
 
-    The address of the keys is fixed: the document's own `jwks_uri` may name another host, which nobody listed.
+    Its address is fixed: the `jwks_uri` of the issuer's document may name another host, which nobody listed.
 
     Raises:
         ClusterUnavailable: It can't be asked now.
     """
+    return await _published(pool, cluster, token, _JWKS, "keys", list, seconds=seconds)
+
+
+async def ask_issuer(pool: Pool, cluster: ClusterOptions, token: BearerToken, *, seconds: float) -> str | Withheld:
+    """Read the issuer that the cluster's keys are for (OpenID Connect Discovery 1.0, section 4).
+
+    Raises:
+        ClusterUnavailable: It can't be asked now.
+    """
+    return await _published(pool, cluster, token, _ISSUER, "issuer", str, seconds=seconds)
+
+
+async def _published(  # noqa: PLR0917  # only those above call it
+    pool: Pool, cluster: ClusterOptions, token: BearerToken, path: str, member: str, kind: type[T], *, seconds: float
+) -> T | Withheld:
+    """Read one member of a document that the cluster publishes."""
     async with _trouble_told(seconds), pool.lease(cluster) as lease:
         lease.breaker.check()
-        answer = await read_document(lease, token, _JWKS, accept=_ACCEPT)
-        if answer.ok:
-            about = await read_document(lease, token, _ISSUER)
-            issuer, keys = _member(about, "issuer"), _member(answer, "keys")
-            if about.ok and isinstance(issuer, str) and isinstance(keys, list) and len(answer.body) <= _MAX_KEY_SET:
-                return Published(issuer, tuple(keys))
-            answer = answer if about.ok else about
+        answer = await read_document(lease, token, path, accept=_ACCEPT)
+        found = _member(answer, member) if answer.ok and len(answer.body) <= _MAX_DOCUMENT else None
+        if isinstance(found, kind):
+            return found
         return Withheld("refused" if _refused(answer) else "private", token.digest)
 
 

@@ -7,7 +7,7 @@ one, sources take turns: a crowd of forged tokens holds up its own source, and a
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateway.clusters.options import ClusterOptions
 from gateway.clusters.pool import ClusterKey, Pool
-from gateway.identity.asking import Published, Withheld, ask_keys
+from gateway.identity.asking import Withheld, ask_issuer, ask_keys
 from gateway.identity.attempts import Attempts
 from gateway.identity.claims import UnverifiedToken
 from gateway.identity.flights import Flights
@@ -155,9 +155,9 @@ class KeyRings:
         while True:
             self._attempts.admit(lane)
             if likely:
-                outcome = await self._flights.join((key, None), partial(self._ask, cluster, key, token))
+                outcome = await self._flights.join((key, None), partial(self._ask, cluster, key, token, claims))
             else:
-                outcome = await self._flights.join((key, lane), partial(self._in_turn, cluster, key, token))
+                outcome = await self._flights.join((key, lane), partial(self._in_turn, cluster, key, token, claims))
             if isinstance(outcome, KeyRing):
                 return outcome.finding(claims)
             if outcome.why != "refused":
@@ -175,22 +175,31 @@ class KeyRings:
         """End what is being read."""
         await self._flights.close()
 
-    async def _in_turn(self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken) -> KeyRing | Withheld:
+    async def _in_turn(
+        self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken, claims: UnverifiedToken
+    ) -> KeyRing | Withheld:
         since = self._clock()
         async with asyncio.timeout(self._seconds), self._turns.setdefault(key, asyncio.Lock()):
             ring = self._rings.get(cluster.name)
             if ring is not None and ring.cluster_key == key and ring.read_at >= since:
                 return ring  # by another source's token, or a likely one
-            return await self._ask(cluster, key, token)
+            return await self._ask(cluster, key, token, claims)
 
-    async def _ask(self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken) -> KeyRing | Withheld:
+    async def _ask(
+        self, cluster: ClusterOptions, key: ClusterKey, token: BearerToken, claims: UnverifiedToken
+    ) -> KeyRing | Withheld:
         published = await ask_keys(self._pool, cluster, token, seconds=self._seconds)
-        if not isinstance(published, Published):
+        if isinstance(published, Withheld):
             return published
-        members = published.keys[:_MAX_KEYS]
-        keys = tuple(made for made in map(signing_key, members) if made is not None)
-        ring = KeyRing(key, published.issuer, keys, self._clock())
+        keys = tuple(made for made in map(signing_key, published[:_MAX_KEYS]) if made is not None)
+        ring = KeyRing(key, claims.issuer, keys, self._clock())
+        # The API server has just accepted this token: if its keys verify it, its issuer is theirs.
+        if ring.finding(claims) != "verified":
+            issuer = await ask_issuer(self._pool, cluster, token, seconds=self._seconds)
+            if isinstance(issuer, Withheld):
+                return issuer
+            ring = replace(ring, issuer=issuer)
         self._rings[cluster.name] = ring
         self.reads += 1
-        _log.info("signing_keys_read", cluster=cluster.name, keys=len(keys), issuer=published.issuer)
+        _log.info("signing_keys_read", cluster=cluster.name, keys=len(keys), issuer=ring.issuer)
         return ring

@@ -2,7 +2,7 @@
 
 from gateway.clusters.options import ClusterOptions
 from gateway.redaction import masks
-from gateway.redaction.text import redacted
+from gateway.redaction.text import Clean, redacted
 from gateway.redaction.visible import visible
 from gateway.telemetry.metrics import Metrics
 
@@ -27,9 +27,11 @@ def answer(metrics: Metrics, cluster: ClusterOptions, text: str) -> str:
 
 
 def _passed(metrics: Metrics, cluster: ClusterOptions, text: str) -> tuple[str, int]:
+    if isinstance(text, Clean):
+        return str(text), 0
     if not cluster.redaction:
         return visible(text), 0
-    text = str(redacted(text))
+    text = redacted(text)
     if count := masks.count(text):
         metrics.redacted(cluster.name, count)
     return visible(text), count

@@ -61,7 +61,7 @@ class Due:
 
 
 class Clean(str):
-    """A text that was looked at as a whole, and has nothing that would have to be looked for."""
+    """A text that was looked at as a whole: nothing in it would have to be masked, and every character is seen."""
 
     __slots__ = ()
 
@@ -80,8 +80,6 @@ def prepare() -> None:
 
 def redacted(text: str, *, mask: Mask = masks.plain) -> str:
     """Return a text with every credential in it masked; JSON stays JSON."""
-    if isinstance(text, Clean):
-        return text
     found = due(text.encode("utf-8", "surrogatepass"))
     return text if found is None else looked_through(text, found, escaped=True, mask=mask)
 

@@ -10,6 +10,7 @@ from gateway.kube.request import Request
 from gateway.kube.types import ResourceType
 from gateway.redaction.objects import without_credentials
 from gateway.redaction.text import Clean
+from gateway.redaction.visible import visible
 from gateway.tools.logs import MOST_BYTES, LogParameters, read_log
 from gateway.tools.naming import namespace_of, resource_type
 from gateway.tools.pods import WORKLOADS
@@ -26,6 +27,9 @@ class GetParameters(LogParameters):
     resource_version: Annotated[str | None, Field(pattern=r"^[0-9]+$", description="of an object, at least")] = None
 
 
+_NONE_GIVEN: Final = GetParameters()
+
+
 class GetArguments(Arguments):
     """Arguments of `resource_get`."""
 
@@ -34,7 +38,7 @@ class GetArguments(Arguments):
     namespace: str | None = None
     subresource: Annotated[str | None, Field(description="status, scale, or logs (of a pod or workload)")] = None
     parameters: Annotated[
-        GetParameters, Field(description="for logs; limitBytes for long objects too", default_factory=GetParameters)
+        GetParameters, Field(description="for logs; limitBytes for long objects too", default=_NONE_GIVEN)
     ]
     output: Annotated[Literal["object", "yaml", "json"], Field(description="json: nothing but JSON")] = "object"
     include_annotations: bool = False
@@ -77,7 +81,8 @@ async def resource_get(session: ClusterSession, arguments: GetArguments) -> str:
     where = f" in namespace {namespace}" if namespace else ""
     said = " · parts cut at …[more]; parameters.limitBytes for more" if cut else ""
     named = f"{kind.qualified}/{arguments.name}{f'/{subresource}' if subresource else ''}"
-    return answer(f"cluster {session.cluster.shown} · {named}{where}{said}\n{text}")
+    head = visible(f"cluster {session.cluster.shown} · {named}{where}{said}")
+    return answer(f"{head}\n{text}")
 
 
 def _check_served(kind: ResourceType, subresource: str) -> None:

@@ -92,5 +92,5 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
             )
             for row in rows
         ],
-        "Keys and their issuer, `/api` and `/apis`: each read once, however many wait. The aim is three.",
+        "Keys, `/api` and `/apis`: each read once, however many wait. The aim is three.",
     )

@@ -23,7 +23,7 @@ from tests.bench.inprocess import both
 from tests.bench.load import GENERATIONS
 
 CALLS: Final = 50
-_PATIENCE: Final = 300
+_PATIENCE: Final = 600
 _TOTAL: Final = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
 

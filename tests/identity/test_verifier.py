@@ -38,6 +38,9 @@ def dials(cluster: EmbeddedCluster) -> int:
     return len(cluster.requests) + cluster.connections
 
 
+ABOUT = "/.well-known/openid-configuration"
+
+
 def review_of(username: object) -> Reply:
     """Return a cluster's word about whom a token belongs to."""
     body = {"kind": "SelfSubjectReview", "status": {"userInfo": {"username": username}}}
@@ -54,8 +57,36 @@ async def test_a_good_token_names_its_principal(scene: Scene) -> None:
     assert principal.cluster_key.url == scene.east.server
     assert len(principal.token_digest) == 64
     assert (principal.expires_at, principal.token_id) == (claims["exp"], claims["jti"])
-    assert [seen.path for seen in scene.east.requests] == [JWKS, "/.well-known/openid-configuration"]
+    assert [seen.path for seen in scene.east.requests] == [JWKS]
     assert dials(scene.west) == 0
+
+
+async def test_keys_are_the_issuers_whose_token_they_verify(scene: Scene) -> None:
+    """Once the API server has accepted one token, whatever another issuer signed with its keys is its to judge."""
+    await scene.identity.authenticate(await scene.east.token())
+    assert (
+        await scene.refused(scene.east.sign(claims_for(scene.east, iss="https://other.example")))
+    ).reason == "rejected"
+    assert [seen.path for seen in scene.east.requests] == [JWKS, REVIEWS]
+
+
+@pytest.mark.parametrize("said", [ISSUER, 7])
+async def test_whoever_reads_the_keys_without_being_verified_by_them_reads_their_issuer_too(
+    scene: Scene, said: object
+) -> None:
+    """A token of an identity provider may bring keys for those that the cluster itself signed."""
+    _, keys = await scene.east.request("GET", JWKS)
+    about = Reply(200, json.dumps({"issuer": said}).encode(), "application/json")
+    with (
+        scene.east.fault(Reply(200, keys, "application/json"), paths=[JWKS]),
+        scene.east.fault(about, paths=[ABOUT]),
+        scene.east.fault(review_of("oidc:alice"), paths=[REVIEWS]),
+    ):
+        await scene.identity.authenticate(forged(scene.east, iss="https://idp.example", sub="alice"))
+    asked = [seen.path for seen in scene.east.requests]
+    assert asked == [JWKS, ABOUT, REVIEWS]
+    await scene.identity.authenticate(await scene.east.token())
+    assert [seen.path for seen in scene.east.requests][3:] == ([] if said == ISSUER else [JWKS])
 
 
 async def test_a_live_verdict_asks_nobody_and_waits_for_nothing(scene: Scene) -> None:
@@ -197,7 +228,7 @@ async def test_a_key_id_reaches_nothing_but_a_comparison(scene: Scene, kid: str)
     """A kid that is a path or a query is one that no key has."""
     await scene.identity.authenticate(await scene.east.token())
     assert (await scene.refused(forged(scene.east, kid=kid))).reason == "rejected"
-    assert {seen.path for seen in scene.east.requests} == {JWKS, "/.well-known/openid-configuration", REVIEWS}
+    assert {seen.path for seen in scene.east.requests} == {JWKS, REVIEWS}
 
 
 async def test_leftover_bits_do_not_make_a_second_token(scene: Scene) -> None:
@@ -572,9 +603,8 @@ async def test_a_new_ca_bundle_ends_what_was_known(tmp_path: Path) -> None:
         after = await scene.identity.authenticate(token)
         assert before.cluster_key != after.cluster_key
         assert after.subject == before.subject
-        assert scene.east.count(path="/.well-known") == 2
         state = scene.identity.state()
-        assert (state.verdicts, state.refusals) == (2, 1)
+        assert (state.verdicts, state.refusals, state.key_reads) == (2, 1, 3)
 
 
 async def test_a_retired_key_takes_its_verdicts_along(scene: Scene) -> None:
@@ -589,7 +619,7 @@ async def test_a_retired_key_takes_its_verdicts_along(scene: Scene) -> None:
     assert (state.verdicts, state.refusals) == (1, 0)
     await scene.identity.authenticate(east)
     assert scene.identity.state().reviews == 1  # the forged token's
-    assert (scene.east.count(path="/.well-known"), scene.west.count(path="/.well-known")) == (2, 1)
+    assert (scene.east.count(path=JWKS), scene.west.count(path=JWKS)) == (2, 1)
 
 
 async def test_verification_has_its_own_small_lane(scene: Scene) -> None:

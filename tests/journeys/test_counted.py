@@ -9,7 +9,7 @@ from tests.cluster.cluster import RealCluster
 from tests.journeys.conftest import call, connected, describe, running_gateway
 
 CALLS = 100
-FIRST = {f"GET {path}": 1 for path in ("/openid/v1/jwks", "/.well-known/openid-configuration", "/api", "/apis")}
+FIRST = {f"GET {path}": 1 for path in ("/openid/v1/jwks", "/api", "/apis")}
 """What a first call asks besides: whose tokens these are, and what the cluster serves."""
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.redaction.masks import MASKED, count, numbered
-from gateway.redaction.text import Clean, redacted, spoken
+from gateway.redaction.text import redacted, spoken
 from tests.redaction.credentials import CREDENTIALS, leaked, pem
 
 
@@ -114,8 +114,3 @@ def test_a_long_log_is_looked_through_to_its_end() -> None:
     """In pieces that end with a line, also where a line is longer than a piece."""
     text = "x" * 200_000 + "\n" + "line\n" * 50_000 + "token=abc\n"
     assert spoken(text) == text.replace("abc", "[redacted: secret]")
-
-
-def test_what_was_found_clean_is_not_looked_at_twice() -> None:
-    """Only whoever has looked at all of a text may say so."""
-    assert redacted(Clean("token=abc")) == "token=abc"
