@@ -176,6 +176,7 @@ class ClusterSession:
         self._headers = {"User-Agent": f"{AGENT} (tool={tool}; request={caller.request_id})"}
         if caller.trace is not None:
             caller.trace.begin(tool, caller.cluster.name, caller.request_id)
+            self._headers |= caller.trace.headers
 
     @property
     def cluster(self) -> ClusterOptions:

@@ -170,10 +170,10 @@ class McpEndpoint:
             gone = Unauthenticated("cluster", "The token is not for a cluster of this gateway.")
             await unauthenticated(await parting(scope, receive, send), gone)
             return
-        caller = Caller(principal, BearerToken(token, principal.token_digest), cluster, request_id)
+        trace = None
         if self._tracing is not None:
             trace = self._tracing.received(headers.get(b"traceparent", b""), headers.get(b"tracestate", b""))
-            caller = replace(caller, trace=trace)
+        caller = Caller(principal, BearerToken(token, principal.token_digest), cluster, request_id, trace=trace)
         version = _version(headers)
         session_id = headers.get(_SESSION, b"").decode("latin-1")
         inner = {**scope, CALLER: caller, "path": PATH}

@@ -39,30 +39,24 @@ class Spans:
         self._sampler, self._ids = provider.sampler, provider.id_generator
         self._processor = BatchSpanProcessor(exporter)
 
-    def first(self, name: str, carrier: Mapping[str, str]) -> tuple[SpanContext | None, SpanContext]:
-        """Return the parent that a request came with (W3C Trace Context), and the context of its own span."""
+    def first(self, name: str, carrier: Mapping[str, str]) -> tuple[SpanContext | None, SpanContext | None]:
+        """Return the context that a request came with (W3C Trace Context), and that of its own span, if it gets one."""
         around, parent = _NOTHING, None
         if carrier:
             around = _PROPAGATOR.extract(carrier)
             came = get_current_span(around).get_span_context()
             parent = came if came.is_valid else None
-        if parent is None:
-            trace_id, flags = self._ids.generate_trace_id(), TraceFlags.RANDOM_TRACE_ID
-        else:
-            trace_id, flags = parent.trace_id, parent.trace_flags & TraceFlags.RANDOM_TRACE_ID
+        trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id
         said = self._sampler.should_sample(around, trace_id, name, SpanKind.SERVER)
-        if said.decision is Decision.RECORD_AND_SAMPLE:
-            flags |= TraceFlags.SAMPLED
-        return parent, SpanContext(
-            trace_id,
-            self._ids.generate_span_id(),
-            is_remote=False,
-            trace_flags=TraceFlags(flags),
-            trace_state=said.trace_state,
-        )
+        if said.decision is not Decision.RECORD_AND_SAMPLE:
+            return parent, None
+        random = TraceFlags.RANDOM_TRACE_ID if parent is None else parent.trace_flags & TraceFlags.RANDOM_TRACE_ID
+        flags = TraceFlags(TraceFlags.SAMPLED | random)
+        span_id = self._ids.generate_span_id()
+        return parent, SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=said.trace_state)
 
     def child(self, parent: SpanContext) -> SpanContext:
-        """Return the context of a span in that one, and sampled as that one is."""
+        """Return the context of a span in that one."""
         return SpanContext(
             parent.trace_id,
             self._ids.generate_span_id(),

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from gateway.errors import GatewayError
 from gateway.telemetry.logs import mask
@@ -27,6 +27,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_E
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _FINE: Final = frozenset({"ok", "asked"})
 _FAILED: Final = 400
+_FLAGS: Final = TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID
 
 _log = structlog.get_logger(__name__)
 
@@ -62,16 +63,20 @@ class Tracing:
 
 
 class CallTrace:
-    """One MCP request's span, begun when its name is known, and dated back to when its caller was."""
+    """One MCP request's span, begun when its name is known, and dated back to when its caller was.
 
-    __slots__ = ("_arrived", "_carrier", "_cluster", "_context", "_parent", "_request_id", "_spans", "_what")
+    Where the sampler says no, there are no spans of it, and `headers` take the context that it came with past it.
+    """
+
+    __slots__ = ("_arrived", "_carrier", "_cluster", "_context", "_parent", "_request_id", "_spans", "_what", "headers")
 
     def __init__(self, spans: "Spans", carrier: Mapping[str, str]) -> None:
         """Start now."""
         self._spans = spans
         self._carrier = carrier
         self._arrived = time.time_ns()
-        self._context: SpanContext | None = None
+        self._what = ""
+        self.headers: Mapping[str, str] = {}
 
     def continue_from(self, meta: Mapping[str, Any]) -> None:
         """Take the context that a request's `_meta` may hold; it is nearer to the agent than a header."""
@@ -81,15 +86,17 @@ class CallTrace:
 
     def begin(self, what: str, cluster: str, request_id: str) -> None:
         """Name the span after a tool, or after the method of another request; a second time changes nothing."""
-        if self._context is not None:
+        if self._what:
             return
         self._what, self._cluster, self._request_id = what, cluster, request_id
         self._parent, self._context = self._spans.first(what, self._carrier)
+        if self._context is None and self._parent is not None:
+            self.headers = _headers(self._parent)
 
     def end(self, outcome: str) -> None:
         """End it with the word for what came of it."""
         context, self._context = self._context, None
-        if context is None or not context.trace_flags.sampled:
+        if context is None:
             return
         method, tool = (self._what, "") if "/" in self._what else ("tools/call", self._what)
         attributes = {"mcp.method.name": method, "k8s.cluster.name": self._cluster, "request.id": self._request_id}
@@ -108,10 +115,10 @@ class CallTrace:
             failed=failed,
         )
 
-    def request(self, verb: str, group: str, resource: str, subresource: str, namespace: str) -> "RequestTrace":
+    def request(self, verb: str, group: str, resource: str, subresource: str, namespace: str) -> "RequestTrace | None":
         """Begin the span of a Kubernetes request that goes out now."""
         if self._context is None:
-            raise RuntimeError("a request belongs to a call that has begun")
+            return None
         return RequestTrace(self._spans, self._context, (verb, group, resource, subresource, namespace))
 
 
@@ -124,20 +131,13 @@ class RequestTrace:
         """Start now, in that span."""
         self._spans = spans
         self._parent = parent
+        self._context = spans.child(parent)
         self._about = about
-        # A call that is not sampled has no spans: the API server is told just that.
-        self._context = spans.child(parent) if parent.trace_flags.sampled else parent
         self._began = time.time_ns()
-        context = self._context
-        trace, span = context.trace_id.to_bytes(16).hex(), context.span_id.to_bytes(8).hex()
-        self.headers = {"traceparent": f"00-{trace}-{span}-{context.trace_flags:02x}"}
-        if context.trace_state:
-            self.headers["tracestate"] = context.trace_state.to_header()
+        self.headers = _headers(self._context)
 
     def end(self, status: int, decision: str, size: int) -> None:
         """End it with the HTTP status, or with the word for what was instead of one, and the bytes of the answer."""
-        if self._context is self._parent:
-            return
         verb, group, resource, subresource, namespace = self._about
         kind = f"{resource}/{subresource}" if subresource else resource
         attributes: dict[str, str | int] = {"k8s.verb": verb, "k8s.resource.name": kind}
@@ -165,6 +165,15 @@ def _carrier(traceparent: str, tracestate: str) -> dict[str, str]:
     if not traceparent:
         return {}
     return {"traceparent": traceparent, "tracestate": tracestate} if tracestate else {"traceparent": traceparent}
+
+
+def _headers(context: SpanContext) -> dict[str, str]:
+    """Return the headers that tell an API server of it (W3C Trace Context, 3.2 and 3.3)."""
+    trace, span = context.trace_id.to_bytes(16).hex(), context.span_id.to_bytes(8).hex()
+    headers = {"traceparent": f"00-{trace}-{span}-{context.trace_flags & _FLAGS:02x}"}
+    if context.trace_state:
+        headers["tracestate"] = context.trace_state.to_header()
+    return headers
 
 
 def tracing_from(environment: Mapping[str, str], version: str) -> Tracing | None:
