@@ -12,7 +12,7 @@ from tests.bench.gate import Seen, problems
 from tests.bench.report import PAGE, Result, Table, into_page, markdown
 from tests.bench.run import PARTS
 
-FINE = Seen(requests=1, connections=0, functions=400, cpu_ratio=1.0)
+FINE = Seen(requests=1, connections=0, functions=400, of_the_floor=1.0)
 
 
 def test_another_endpoint_has_arguments_with_commas(tmp_path: Path) -> None:
@@ -59,7 +59,8 @@ def test_a_table_reads_as_markdown() -> None:
         (Seen(2, 0, 400, 1.0), "2 API requests instead of 1"),
         (Seen(1, 0.01, 400, 1.0), "opens 0.01 connections"),
         (Seen(1, 0, 421, 1.0), "421 Python functions; the bound is 420"),
-        (Seen(1, 0, 400, 1.51), "1.51 of the floor's CPU; the bound is 1.5"),
+        (Seen(1, 0, 400, 1.04), "1.040 of the floor's instructions; the bound is 1.03"),
+        (Seen(1, 0, 400, 1.51, instructions=False), "1.510 of the floor's CPU time; the bound is 1.5"),
     ],
 )
 def test_the_gate_names_what_does_not_hold(seen: Seen, said: str) -> None:
