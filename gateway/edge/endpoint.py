@@ -241,15 +241,15 @@ class McpEndpoint:
         self, call: DirectCall, headers: dict[bytes, bytes], version: str, session_id: str, principal: Principal
     ) -> DirectCall | None:
         """Return the call as it can be answered at once; None where its headers or session are the SDK's to judge."""
-        accepted = headers.get(b"accept", b"")
-        if b"application/json" not in accepted or b"text/event-stream" not in accepted:
+        accepted = headers.get(b"accept", b"").decode("latin-1")
+        if "application/json" not in accepted or "text/event-stream" not in accepted:
             return None
         if headers.get(b"content-type", b"").partition(b";")[0].strip() != b"application/json":
             return None
         if call.version:
             named = (headers.get(b"mcp-method"), headers.get(b"mcp-name"))
             plain = call.version == version and call.version in MODERN_PROTOCOL_VERSIONS
-            plain = plain and b"mcp-param-" not in b" ".join(headers)
+            plain = plain and not any(name.startswith(b"mcp-param-") for name in headers)
             return call if plain and named == (CALL.encode(), call.name.encode()) else None
         if version and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             return None
