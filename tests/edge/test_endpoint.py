@@ -350,7 +350,6 @@ async def test_no_header_of_the_caller_reaches_the_cluster(edge: Edge) -> None:
     product = f"kube-mcp-gateway/{__version__}"
     request = response.headers["x-request-id"]
     assert {(seen.path, seen.agent) for seen in edge.bench.cluster.requests} == {
-        ("/.well-known/openid-configuration", product),
         ("/openid/v1/jwks", product),
         ("/api", product),
         ("/apis", product),
