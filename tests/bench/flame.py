@@ -151,7 +151,7 @@ def main() -> None:
     DRAWING.write_text(svg(root), encoding="utf-8")
     rows = [(name, f"{share:.1%}") for name, share in shares(root).items() if share >= SMALLEST]
     result = Result("flame", [Table("Whose code it was, by package", ("package", "share of the samples"), rows)], {})
-    document([result])
+    document(PAGE, [result])
     sys.stdout.write(markdown(result))
 
 

@@ -79,14 +79,14 @@ def into_page(page: str, name: str, text: str) -> str:
     return marked.sub(lambda found: f"{found[1]}\n{text.strip()}\n\n{found[2]}", page)
 
 
-def document(results: Sequence[Result]) -> None:
-    """Write each part's tables into docs/performance.md, with the machine they were measured on."""
-    page = PAGE.read_text(encoding="utf-8")
+def document(page: Path, results: Sequence[Result]) -> None:
+    """Write each part's tables into the page, with the machine they were measured on."""
+    text = page.read_text(encoding="utf-8")
     facts = machine()
     for result in results:
         on = f"Measured on {facts['cores']} cores ({facts['processor']}), Python {facts['python']}."
-        page = into_page(page, result.part, f"{markdown(result)}\n{on}")
-    PAGE.write_text(page, encoding="utf-8")
+        text = into_page(text, result.part, f"{markdown(result)}\n{on}")
+    page.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from tests.bench.report import Result, Spread, Table
 REPLICAS = (1, 2, 4)
 CLUSTERS = 4
 LATENCY = 0.02
-LOADS = {"4 callers a replica": 4, "32 callers a replica": 32}
+LOADS = {"1 caller a replica": 1, "32 callers a replica": 32}
 """Callers of each replica, one call at a time each: fewer, and more, than the machine has time for."""
 BALANCER = """
 global

@@ -1,11 +1,5 @@
 """How often a caller may call: alone, together with other replicas, and while the shared store is away."""
 
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +10,7 @@ from gateway.clusters.options import ClusterOptions, LimitOptions
 from gateway.clusters.rates import REST_SECONDS, Buckets, RateLimited, RateLimits, refilled
 from gateway.clusters.shared import SharedWindows, UsedInStore
 from gateway.errors import GatewayError
-from tests.cluster.plugin import unavailable
+from tests.store import running_store
 
 EAST = ClusterOptions(name="east", server="https://east.example", limits=LimitOptions(reads_per_minute=3))
 WEST = ClusterOptions(name="west", server="https://west.example", limits=LimitOptions(reads_per_minute=3))
@@ -87,34 +81,10 @@ def test_the_number_of_buckets_is_bounded() -> None:
     assert buckets.take(("b",), 1) == 0
 
 
-@contextmanager
-def store(folder: Path, port: int) -> Iterator[str]:
-    """Run a real Valkey or Redis on this port and return its URL."""
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    if program is None:
-        unavailable("needs valkey-server or redis-server (Debian: redis-server)")
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 async def test_replicas_with_a_shared_store_count_together(tmp_path: Path, unused_tcp_port: int) -> None:
     """Two gateways must allow together what one allows."""
-    with store(tmp_path, unused_tcp_port) as url:
-        windows = [SharedWindows(url), SharedWindows(url)]
+    with running_store(tmp_path, unused_tcp_port) as store:
+        windows = [SharedWindows(store.url), SharedWindows(store.url)]
         first, second = (RateLimits(shared) for shared in windows)
         answers = [await refused(limits, EAST, ANNA) for limits in (first, second, first, second)]
         assert answers == [False, False, False, True]
@@ -126,22 +96,22 @@ async def test_replicas_with_a_shared_store_count_together(tmp_path: Path, unuse
 async def test_while_the_store_is_away_each_counts_alone_and_says_so(tmp_path: Path, unused_tcp_port: int) -> None:
     """A dead store must cost no call, and be used again once it is back."""
     clock = Clock()
-    with store(tmp_path, unused_tcp_port) as url:
-        shared = SharedWindows(url)
+    with running_store(tmp_path, unused_tcp_port) as store:
+        shared = SharedWindows(store.url)
         limits = RateLimits(shared, clock=clock)
         assert [await refused(limits, EAST, ANNA) for _ in range(3)] == [False] * 3
     assert not await refused(limits, EAST, ANNA)
     assert limits.counts_alone
     clock.now += REST_SECONDS
-    with store(tmp_path, unused_tcp_port):
+    with running_store(tmp_path, unused_tcp_port):
         assert [await refused(limits, EAST, ANNA), limits.counts_alone] == [False, False]
     await shared.close()
 
 
 async def test_a_plan_is_used_once_by_all_replicas(tmp_path: Path, unused_tcp_port: int) -> None:
     """What one replica used, another must refuse; while the store is away nothing may be used at all."""
-    with store(tmp_path, unused_tcp_port) as url:
-        first, second = UsedInStore(url), UsedInStore(url)
+    with running_store(tmp_path, unused_tcp_port) as store:
+        first, second = UsedInStore(store.url), UsedInStore(store.url)
         assert await first.first_use(b"plan", 600)
         assert not await second.first_use(b"plan", 600)
         assert await second.first_use(b"other", 600)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +21,7 @@ from tests.balancer import free_port
 from tests.cluster.cluster import RealCluster
 from tests.faults.crew import End, Said, check_words, check_writes, tally
 from tests.journeys.conftest import GatewayProcess, describe, running_gateway
+from tests.store import running_store
 
 pytestmark = pytest.mark.slow
 
@@ -263,12 +263,12 @@ async def test_the_shared_store_is_killed_under_load(fresh_cluster: RealCluster,
     token = await prepare(fresh_cluster)
     generous = {"readsPerMinute": 1_000_000, "writesPerMinute": 1_000_000}
     listed = describe(fresh_cluster, limits=LIMITS | generous, policy=POLICY)
-    with store(tmp_path) as (process, url), running_gateway(tmp_path, listed, sharedStore=url) as gateway:
+    with running_store(tmp_path) as store, running_gateway(tmp_path, listed, sharedStore=store.url) as gateway:
         crew = Crew(gateway, token)
         async with crew.at_work():
             await crew.until(20, "answered")
-            process.kill()
-            process.wait()
+            store.process.kill()
+            store.process.wait()
             await crew.until(40, "answered")
         assert gateway.metric("kube_mcp_gateway_rate_limits_alone") == 1
     assert {end.became for end in crew.ends} == {"answered"}
@@ -321,19 +321,3 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def store(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """Run a Redis of our own."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    try:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    except FileNotFoundError:
-        pytest.skip("needs redis-server")
-    try:
-        yield process, f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.kill()
-        process.wait()

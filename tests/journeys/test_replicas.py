@@ -3,14 +3,12 @@
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 import time
 import uuid
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,8 @@ from mcp_types import ElicitResult
 
 from gateway.demo import EmbeddedCluster
 from tests.balancer import Balancer, Replica, balancing, free_port
-from tests.cluster.plugin import unavailable
 from tests.journeys.conftest import GatewayProcess, call, connected, running_gateway, subscribed
+from tests.store import running_store
 
 ROUND_ROBIN = "roundrobin"
 AFFINITY = "hdr(authorization)"
@@ -42,22 +40,6 @@ def config_map(name: str, color: str = "red") -> str:
 def name() -> str:
     """A name that no other test uses."""
     return f"r-{uuid.uuid4().hex[:8]}"
-
-
-@contextmanager
-def store(folder: Path) -> Iterator[str]:
-    """Run the store that replicas share."""
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    if program is None:
-        unavailable("needs valkey-server or redis-server (Debian: redis-server)")
-    port = free_port()
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @dataclass(slots=True)
@@ -87,7 +69,7 @@ async def pair(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
         listed |= {"policy": {"writes": ["apply"], "confirmation": confirmation}}
         settings: dict[str, Any] = {"sealingKeys": str(keys), "rateLimiting": False}
         if shared:
-            settings["sharedStore"] = stack.enter_context(store(tmp_path))
+            settings["sharedStore"] = stack.enter_context(running_store(tmp_path)).url
         places = [Replica(name, free_port(), free_port()) for name in ("a", "b")]
         started = []
         for place in places:
