@@ -18,26 +18,25 @@ _BETWEEN: Final = re.compile(rb'\},\{(?="(?:metadata|cells|apiVersion|kind)":)')
 """What stands between two items of a list; it may stand inside of one too, and then the piece is not valid JSON."""
 
 _TABLE: Final = b'{"kind":"Table",'
+_UID: Final = b',"uid":"'
 _ROW: Final = b'},{"cells":'
-_MANAGED: Final = b',"managedFields":['
 """In valid JSON neither of these two can be part of a string: there the quotes would be escaped."""
 
 
 def lean(body: bytes) -> bytes:
-    """Return a Table without `metadata.managedFields` of its rows' objects, which is most of it, unparsed.
+    """Return a Table without what its rows' objects have from their uid on, which is most of it, unparsed.
 
-    API servers write that field last of all metadata. Anything else is returned as it is.
+    API servers write an object's name and namespace before its uid. Where one does not, this may be no valid JSON. The
+    last row stays whole, so that half a table does not become a whole one. Anything else is returned as it is.
     """
-    if not body.startswith(_TABLE) or _MANAGED not in body:
+    if not body.startswith(_TABLE):
         return body
-    end = body.rstrip()
-    tail = b"}]}" if end.endswith(b"]}}}]}") else b""
-    rows = end.removesuffix(tail).split(_ROW)
-    for number, row in enumerate(rows):
-        at = row.find(_MANAGED)
-        if at >= 0 and row.endswith(b"]}}"):
-            rows[number] = row[:at] + b"}}"
-    return _ROW.join(rows) + tail
+    kept: list[bytes] = []
+    at = 0
+    while (uid := body.find(_UID, at)) >= 0 and (following := body.find(_ROW, uid)) >= 0:
+        kept.append(body[at:uid])
+        at = following
+    return b"}}".join((*kept, body[at:])) if kept else body
 
 
 def loads(body: bytes) -> Any:  # JSON

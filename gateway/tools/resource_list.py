@@ -1,6 +1,6 @@
 """The tool `resource_list`: objects of one kind, as the API server's own table or whole."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
@@ -10,19 +10,18 @@ from gateway.access.continuation import Continuation
 from gateway.access.session import ClusterSession
 from gateway.kube.request import JSON, TABLE, Request
 from gateway.kube.types import ResourceType
-from gateway.redaction.masks import plain
-from gateway.redaction.names import is_secret
 from gateway.redaction.objects import without_credentials
-from gateway.redaction.text import NAMED
+from gateway.redaction.text import Clean, due, redacted
+from gateway.redaction.visible import visible
+from gateway.tools import tables
 from gateway.tools.naming import resource_type
-from gateway.tools.shaping import as_json, as_yaml, fenced, fitted, one_line, parse, trimmed
+from gateway.tools.shaping import as_json, as_yaml, fenced, fitted, parse, trimmed
 from gateway.tools.tool import Arguments, Tool
 
 MAX_ITEMS: Final = 500
 """Items of one answer; a larger wish is taken as this many."""
-_HEADING: Final = 60
-"""Characters of a column's name."""
-_EMPTY: Final = frozenset({"", "<none>", "<unset>"})
+_AROUND: Final = 500
+"""Characters of a table's first and last rows in which what stands before and after them may go on."""
 
 
 class ListArguments(Arguments):
@@ -42,14 +41,15 @@ class ListArguments(Arguments):
 class _Page:
     """One page as lines to show; `next` is the API server's own continue token, `remaining` a count or None.
 
-    `note` says what is not shown that should be.
+    `said` has all that a table's cells say, each thing once; `note` says what is not shown that should be.
     """
 
-    columns: str
+    heading: str
     items: tuple[str, ...]
     documents: tuple[Any, ...]
     next: str
     remaining: int | None
+    said: str = ""
     note: str = ""
 
 
@@ -122,47 +122,14 @@ async def _page(session: ClusterSession, kind: ResourceType, arguments: ListArgu
     document = await parse((await session.request(request, kind)).body)
     metadata = document.get("metadata") or {}
     redaction = session.cluster.redaction
+    following = metadata.get("continue") or ""
+    remaining = metadata.get("remainingItemCount")
     if document.get("kind") == "Table":
-        columns, items = _table(document, across=across, names=arguments.output == "name", redaction=redaction)
-        documents: list[Any] = []
-    else:
-        documents = [trimmed(item, annotations=arguments.include_annotations) for item in document.get("items") or ()]
-        columns, items = "", list(_wholes(documents, arguments.output, _budget(session), redaction=redaction))
-    return _Page(
-        columns, tuple(items), tuple(documents), metadata.get("continue") or "", metadata.get("remainingItemCount")
-    )
-
-
-def _table(document: dict[str, Any], *, across: bool, names: bool, redaction: bool) -> tuple[str, list[str]]:
-    """Return the heading and one line a row; columns of low priority and those that say nothing are left out."""
-    definitions = document.get("columnDefinitions") or []
-    rows = document.get("rows") or []
-    numbers = [i for i, column in enumerate(definitions) if not column.get("priority")]
-    if names:
-        # Of events it is neither the first column nor one that is shown otherwise.
-        numbers = [i for i, column in enumerate(definitions) if str(column.get("name")).lower() == "name"] or numbers
-    texts = {i: _cells([row["cells"][i] for row in rows]) for i in (numbers[:1] if names else numbers)}
-    shown = [i for i in texts if names or not _EMPTY.issuperset(texts[i])] or numbers[:1]
-    columns = [texts[i] for i in shown]
-    for place, i in enumerate(shown):
-        if redaction and is_secret(str(definitions[i].get("name"))):
-            columns[place] = [text if text in _EMPTY else plain(NAMED, text) for text in texts[i]]
-    if across:
-        columns.insert(0, [((row.get("object") or {}).get("metadata") or {}).get("namespace", "") for row in rows])
-    heading = [
-        *(["NAMESPACE"] if across else []),
-        *(one_line(definitions[i].get("name", ""))[:_HEADING].upper() for i in shown),
-    ]
-    lines = ["\t".join(cells) for cells in zip(*columns, strict=True)] if columns else [""] * len(rows)
-    return "" if names else "\t".join(heading), lines
-
-
-def _cells(values: list[Any]) -> list[str]:
-    """Return a column's cells, each as text on one line."""
-    texts = [value if type(value) is str else "" if value is None else str(value) for value in values]
-    together = "".join(texts)
-    # Most columns are plain; to look at each cell by itself takes longer than all the rest of a list.
-    return texts if together.isascii() and together.isprintable() else [one_line(text) for text in texts]
+        lines = tables.lines(document, across=across, names=arguments.output == "name", redaction=redaction)
+        return _Page(lines.heading, lines.rows, (), following, remaining, lines.said)
+    documents = [trimmed(item, annotations=arguments.include_annotations) for item in document.get("items") or ()]
+    items = tuple(_wholes(documents, arguments.output, _budget(session), redaction=redaction))
+    return _Page("", items, tuple(documents), following, remaining)
 
 
 def _wholes(documents: list[dict[str, Any]], output: str, budget: int, *, redaction: bool) -> Iterator[str]:
@@ -213,7 +180,10 @@ def _cut(page: _Page, fitting: int, output: str, budget: int) -> _Page:
     return replace(page, items=items, documents=documents, note=" ".join(notes))
 
 
-def _fitting(items: Iterable[str], budget: int) -> int:
+def _fitting(items: Sequence[str], budget: int) -> int:
+    # No character takes more than four bytes, so that most pages need not be measured.
+    if 4 * sum(map(len, items)) + len(items) <= budget:
+        return len(items)
     count = 0
     for item in items:
         budget -= len(item.encode()) + 1
@@ -237,12 +207,24 @@ def _text(session: ClusterSession, kind: ResourceType, arguments: ListArguments,
         said = f"{count} shown"
     else:
         said = f"last {count}" if arguments.continue_ else f"{count} in all"
-    lines = [line for line in (page.columns, *page.items) if line]
+    lines = [line for line in (page.heading, *page.items) if line]
+    head = f"{head} · {said}"
     # What events say was written by whoever runs in the cluster.
     said_by_others = (kind.plural, arguments.output) == ("events", "table")
-    text = fenced(f"{head} · {said}", lines) if said_by_others else "\n".join([f"{head} · {said}", *lines])
-    parts = [text, page.note, f"continue: {following}" if following else ""]
-    return "\n".join(part for part in parts if part)
+    text = fenced(head, lines) if said_by_others else "\n".join([head, *lines])
+    last = "\n".join(part for part in (page.note, f"continue: {following}" if following else "") if part)
+    text = f"{text}\n{last}" if last else text
+    # Beside the cells there is only what stands at both ends, and what that may begin or end.
+    ends = text[: len(head) + len(page.heading) + _AROUND], text[-len(last) - _AROUND :]
+    return Clean(text) if page.said and _are_clean(page.said, *ends) else text
+
+
+def _are_clean(cells: str, *ends: str) -> bool:
+    """Whether a table need not be looked at as a whole when it leaves: what no cell says, no row says either.
+
+    Hidden characters in cells were written out, each cell by itself.
+    """
+    return due(cells.encode()) is None and all(redacted(end) == end == visible(end) for end in ends)
 
 
 def _json(session: ClusterSession, kind: ResourceType, page: _Page, following: str) -> str:

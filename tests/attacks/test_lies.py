@@ -26,6 +26,11 @@ LIES: dict[str, Any] = {
     "a row without cells": table({}),
     "a row with too few cells": table({"cells": ["x"]}),
     "a row about a text": table({"cells": ["x", "y"], "object": "x"}),
+    "a row about a text of metadata": table({"cells": ["x", "y"], "object": {"metadata": "x"}}),
+    "a row in a list of namespaces": table({"cells": ["x", "y"], "object": {"metadata": {"namespace": ["x"]}}}),
+    "a row in a namespace of two megabytes": table(
+        {"cells": ["x", "y"], "object": {"metadata": {"namespace": "n" * 2_000_000}}}
+    ),
     "columns that are a text": table({"cells": ["x", "y"]}, columns="xx"),
     "a continue that is a number": table({"cells": ["x", "y"]}, **{"continue": 7}),
     "a continue of two megabytes": table({"cells": ["x", "y"]}, **{"continue": "c" * 2_000_000}),
