@@ -130,6 +130,31 @@ async def test_no_credential_is_read_as_a_resource(planted: Workbench) -> None:
             assert "[redacted: " in text
 
 
+async def test_no_credential_comes_out_of_a_command(workbench: MakeWorkbench) -> None:
+    """A container's environment is where credentials are, and `env` is what an agent runs first."""
+    posting = PolicyOptions(writes=frozenset({"post"}), subresources=frozenset({"pods/exec"}), confirmation="none")
+    bench = await workbench(posting, LARGE)
+    where = {"name": "shell", "namespace": "demo"}
+    environment = [{"name": f"V{number}", "value": value} for number, value in VALUES.items()]
+    started = {"name": "main", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+    bench.cluster.seed(
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": where,
+                "spec": {"nodeName": "node1", "containers": [{"name": "main", "image": "busybox", "env": environment}]},
+                "status": {"phase": "Running", "containerStatuses": [started]},
+            }
+        ]
+    )
+    for command in (["env"], ["sh", "-c", "env; env >&2"]):
+        body = {"command": command}
+        text = await bench.call("resource_post", {"resource": "pods", **where, "subresource": "exec", "body": body})
+        assert not leaked(text)
+        assert "V1=[redacted: " in text
+
+
 async def test_what_an_api_server_says_is_masked(planted: Workbench) -> None:
     """An admission webhook or a database behind an aggregated API may put anything into a failure."""
     for number, value in VALUES.items():
