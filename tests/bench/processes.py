@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 START_SECONDS = 60.0
 GATEWAY = ("-c", "from gateway.cli import main; main()", "serve", "--config")
 """The command; the file of the settings comes behind it."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class NotStartedError(Exception):
@@ -36,7 +38,12 @@ class Served:
 
 @contextmanager
 def gateway(
-    folder: Path, clusters: Sequence[Mapping[str, Any]], *, program: Sequence[str] = GATEWAY, **settings: Any
+    folder: Path,
+    clusters: Sequence[Mapping[str, Any]],
+    *,
+    program: Sequence[str] = GATEWAY,
+    environment: Mapping[str, str] = _NOTHING,
+    **settings: Any,
 ) -> Iterator[Served]:
     """Serve with these clusters on free ports until the block ends; everything is on, and the log goes to a file."""
     port, admin = free_port(), free_port()
@@ -44,7 +51,7 @@ def gateway(
     written = {"listen": {"port": port}, "admin": {"port": admin}, "clusters": list(clusters), **settings}
     file.write_text(json.dumps(written))
     log = folder / f"gateway-{port}.log"
-    with log.open("wb") as stream, serving([*program, str(file)], {}, stream) as process:
+    with log.open("wb") as stream, serving([*program, str(file)], environment, stream) as process:
         try:
             served = _ready(process, port, admin, "/readyz")
         except NotStartedError as error:
