@@ -41,6 +41,8 @@ class Tracing:
 
     def received(self, traceparent: bytes, tracestate: bytes) -> "CallTrace":
         """Return the trace of a request that came with these headers (W3C Trace Context)."""
+        if not traceparent:
+            return CallTrace(self._spans, {})
         return CallTrace(self._spans, _carrier(traceparent.decode("latin-1"), tracestate.decode("latin-1")))
 
     async def close(self, seconds: float = FLUSH_SECONDS) -> None:
@@ -161,9 +163,7 @@ class RequestTrace:
 
 
 def _carrier(traceparent: str, tracestate: str) -> dict[str, str]:
-    """Return what a propagator reads; nothing where nothing came, so that it need not be asked."""
-    if not traceparent:
-        return {}
+    """Return what a propagator reads."""
     return {"traceparent": traceparent, "tracestate": tracestate} if tracestate else {"traceparent": traceparent}
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shutil import which
@@ -38,14 +39,24 @@ def instructions(cluster: Reached, generation: str, folder: Path) -> dict[str, f
     Raises:
         RuntimeError: They could not be counted.
     """
-    out = folder / f"callgrind.{generation}"
-    # Collecting begins when `_inside` says so: importing would take minutes.
+    command = ("tests.bench.instructions", "--inside", generation)
+    found = under_callgrind(command, asdict(cluster), folder / f"callgrind.{generation}")
+    return {name: total / CALLS for name, total in found.items()}
+
+
+def under_callgrind(command: Sequence[str], told: object, out: Path) -> dict[str, int]:
+    """Run a module of ours, which reads what it is told as JSON, and return the instructions of each of its dumps.
+
+    Collecting begins when it says so (`control`), because importing would take minutes. It writes its dumps' names.
+
+    Raises:
+        RuntimeError: They could not be counted.
+    """
     valgrind = ("valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}")
-    python = (sys.executable, "-m", "tests.bench.instructions", "--inside", generation)
     ended = subprocess.run(
-        (*valgrind, *python),
+        (*valgrind, sys.executable, "-m", *command),
         check=False,
-        input=json.dumps(asdict(cluster)),
+        input=json.dumps(told),
         capture_output=True,
         text=True,
         timeout=_PATIENCE,
@@ -55,7 +66,7 @@ def instructions(cluster: Reached, generation: str, folder: Path) -> dict[str, f
         raise RuntimeError(f"callgrind: {ended.stderr.strip()[-2000:]}")
     order: list[str] = json.loads(ended.stdout)
     return {
-        name: int(_TOTAL.search(Path(f"{out}.{number}").read_text(encoding="utf-8"))[1]) / CALLS  # type: ignore[index]
+        name: int(_TOTAL.search(Path(f"{out}.{number}").read_text(encoding="utf-8"))[1])  # type: ignore[index]
         for number, name in enumerate(order, start=1)
     }
 
@@ -65,18 +76,19 @@ async def _inside(generation: str, cluster: Reached) -> list[str]:
     with TemporaryDirectory() as folder:
         async with both(Path(folder), cluster, generation) as apps:
             for app in apps:
-                _control("--instr=on")
+                control("--instr=on")
                 for _ in range(3):
                     await app.call()
-                _control("--zero")
+                control("--zero")
                 for _ in range(CALLS):
                     await app.call()
-                _control("--dump=" + app.name)
-                _control("--instr=off")
+                control("--dump=" + app.name)
+                control("--instr=off")
             return [app.name for app in apps]
 
 
-def _control(word: str) -> None:
+def control(word: str) -> None:
+    """Have callgrind, in which this runs, begin, dump, or end."""
     subprocess.run(["callgrind_control", word, str(os.getpid())], check=True, stdout=subprocess.DEVNULL, timeout=60)
 
 

@@ -147,6 +147,41 @@ async def test_the_message_s_own_context_comes_first(cluster: EmbeddedCluster, w
     assert wanted.named("tools/call resource_get").trace_id.hex() == OTHER
 
 
+@pytest.mark.parametrize(
+    ("came", "goes_on"),
+    [
+        ({}, {}),
+        ({"traceparent": PARENT, "tracestate": "vendor=1"}, {"traceparent": PARENT, "tracestate": "vendor=1"}),
+        ({"traceparent": f"{PARENT}\n", "tracestate": "a=1\r\nb: 2"}, {"traceparent": PARENT}),
+        ({"traceparent": "00-zz"}, {}),
+    ],
+)
+async def test_a_call_that_is_not_sampled_is_passed_by(
+    cluster: EmbeddedCluster,
+    wanted: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+    came: dict[str, str],
+    goes_on: dict[str, str],
+) -> None:
+    """It has no span, and the API server gets the client's context, read and written anew, or none."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    await called(cluster, meta=came)
+    [seen] = [seen for seen in cluster.requests if seen.path == "/api/v1/namespaces/demo"]
+    assert seen.context == goes_on
+    assert wanted.spans == []
+
+
+async def test_the_sampler_is_the_operator_s(
+    cluster: EmbeddedCluster, wanted: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a parent-based one it is the client that says whether its call is traced."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+    await called(cluster, meta={"traceparent": f"00-{OTHER}-00f067aa0ba902b7-00"})
+    await called(cluster, meta={"traceparent": PARENT})
+    assert {span.trace_id.hex() for span in wanted.spans} == {TRACE}
+
+
 @pytest.mark.parametrize("odd", ["", "00-zz", f"00-{'0' * 32}-00f067aa0ba902b7-01", "x" * 10_000, "00-\xff"])
 async def test_an_odd_context_begins_a_trace_of_its_own(cluster: EmbeddedCluster, wanted: Collector, odd: str) -> None:
     """Whatever a client sends there, the call is served and traced."""
