@@ -169,10 +169,16 @@ def sockets(pid: int) -> int:
     """Count a process' open sockets, when those of whoever asked for its state are gone."""
     counts = []
     for _ in range(10):
-        links = Path(f"/proc/{pid}/fd").iterdir()
-        counts.append(sum(link.readlink().name.startswith("socket:") for link in links if link.is_symlink()))
+        counts.append(sum(_leads_to(link).startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir()))
         time.sleep(0.02)
     return min(counts)
+
+
+def _leads_to(link: Path) -> str:
+    try:
+        return link.readlink().name
+    except FileNotFoundError:  # closed since it was listed
+        return ""
 
 
 def tell(words: str) -> None:
