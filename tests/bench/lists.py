@@ -120,15 +120,17 @@ async def _direct(connection: Connection, path: str, authorization: str) -> int:
 
 
 async def _through(client: Client) -> int:
-    """Read all pages of the client's list; return how many rows there were."""
+    """Read all pages of the client's list; return how many rows there were, counted as those of the API server are."""
     count, arguments = 0, dict(client.target.arguments)
+    row = rb"\nweb-" if "namespace" in arguments else rb"\ndemo\tweb-"
     while True:
-        text = await client.call(client.tool_call(MODERN, arguments))
-        found = _CONTINUE.search(text)
-        count += text.count("\nweb-" if "namespace" in arguments else "\ndemo\t")
+        _, body = await client.exchange(client.tool_call(MODERN, arguments))
+        count += body.count(row)
+        # Nothing but the token and what ends a JSON-RPC answer comes behind the rows.
+        found = re.search(rb"\\ncontinue: ([^\"\\]+)", body[-4096:])
         if found is None:
             return count
-        arguments["continue"] = found[1]
+        arguments["continue"] = found[1].decode()
 
 
 async def _memory() -> list[dict[str, Any]]:
