@@ -10,6 +10,20 @@ from gateway.cli.commands import spelled_out
 from gateway.clusters.options import ClusterOptions
 
 HEAVY = ("aiohttp", "hypercorn", "kubernetes_asyncio", "mcp", "pydantic", "quart", "structlog")
+DISPENSABLE = {
+    "aiohttp.web",
+    "detect_secrets",
+    "gateway.bridge",
+    "gateway.demo",
+    "gateway.operator.kubeconfig",
+    "jsonschema",
+    "kubernetes_asyncio",
+    "opentelemetry.sdk",
+    "requests",
+    "ruamel",
+    "valkey",
+}
+"""What takes its time to import and is wanted after the start, in another command, or by some operators alone."""
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +62,15 @@ def test_help_waits_for_nothing_that_only_serving_needs() -> None:
     code = "import sys, gateway.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert set(shown.stdout.split()).isdisjoint(HEAVY)
+
+
+def test_a_start_waits_for_nothing_that_it_can_do_without() -> None:
+    """Nearly all of a start's time is imports, so what not everybody needs at once comes later."""
+    code = "import sys, gateway.cli.serve; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    loaded = set(shown.stdout.split())
+    assert "gateway.app" in loaded
+    assert loaded & DISPENSABLE == set()
 
 
 @pytest.mark.parametrize(
