@@ -98,6 +98,6 @@ class Spans:
 
 
 class _Hashed(Resource):
-    """There is one, and it does not change; the exporter hashes it at each span, and the SDK all of it, as JSON."""
+    """A resource that is hashed as the one that it is: the SDK's writes itself as JSON for that, at each span sent."""
 
     __hash__ = object.__hash__

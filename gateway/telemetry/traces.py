@@ -78,6 +78,7 @@ class CallTrace:
         self._carrier = carrier
         self._arrived = time.time_ns()
         self._what = ""
+        self._context: SpanContext | None = None
         self.headers: Mapping[str, str] = {}
 
     def continue_from(self, meta: Mapping[str, Any]) -> None:

@@ -194,7 +194,7 @@ async def test_a_failure_shows_and_no_secret_does(cluster: EmbeddedCluster, want
     """Both spans say what went wrong; neither holds the token nor what was asked by name."""
     token = await cluster.token()
     app = create_app(settings(listed(cluster)))
-    arguments = {"resource": "pods", "name": "no-such-pod", "namespace": token[:63]}
+    arguments = {"resource": "deployments", "name": "no-such-app", "namespace": token[:63]}
     body = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -204,13 +204,14 @@ async def test_a_failure_shows_and_no_secret_does(cluster: EmbeddedCluster, want
     about = {"Accept": "application/json, text/event-stream", "Authorization": f"Bearer {token}"}
     async with app.test_app() as running:
         await running.test_client().post("/mcp", json=body, headers=about)
-    call, request = wanted.named("tools/call resource_get"), wanted.named("get pods")
+    call, request = wanted.named("tools/call resource_get"), wanted.named("get deployments")
     assert attributes(call)["error.type"] == "not_found"
     assert attributes(request)["error.type"] == "404"
     assert attributes(request)["k8s.namespace.name"] == "[masked]"
+    assert attributes(request)["k8s.resource.group"] == "apps"
     assert call.status.code == request.status.code == 2
     for body_sent in wanted.bodies:
-        assert b"no-such-pod" not in body_sent
+        assert b"no-such-app" not in body_sent
         assert not any(part.encode() in body_sent for part in token.split("."))
 
 
