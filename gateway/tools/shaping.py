@@ -41,7 +41,10 @@ async def parse(body: bytes) -> dict[str, Any]:
         GatewayError: It is not a Kubernetes object, nor a list of them.
     """
     try:
-        document = await _loads(body)
+        if len(body) > _OFF_LOOP:
+            document = await asyncio.to_thread(_loaded, body, pieces.loads)
+        else:
+            document = _loaded(body, orjson.loads)
     except orjson.JSONDecodeError as error:
         message = "The API server's answer is not valid JSON. Try again; tell a person if it lasts."
         raise GatewayError(message) from error
@@ -51,13 +54,12 @@ async def parse(body: bytes) -> dict[str, Any]:
     return document
 
 
-async def _loads(body: bytes) -> Any:  # JSON
-    lean = pieces.lean(body)
+def _loaded(body: bytes, loads: Callable[[bytes], Any]) -> Any:  # JSON
     try:
-        return await asyncio.to_thread(pieces.loads, lean) if len(lean) > _OFF_LOOP else orjson.loads(lean)
+        return loads(pieces.lean(body))
     except orjson.JSONDecodeError:
-        # Its objects may be written in another order; where it is no JSON, this says so once more.
-        return await asyncio.to_thread(pieces.loads, body)
+        # A table's objects may be written in another order; and what is no JSON says so once more.
+        return loads(body)
 
 
 def _is_shaped(document: Any) -> TypeGuard[dict[str, Any]]:

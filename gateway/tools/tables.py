@@ -63,15 +63,12 @@ class _Column:
 
 def _column(values: Sequence[Any]) -> _Column:
     try:
-        said = set(values)
-        together = "".join(said)
+        together = "".join(values)
     except TypeError:
-        # Numbers, lists, nothing at all.
+        # Numbers, lists, nothing at all. To hash them before they are text would let who sends them choose the hashes.
         values = ["" if value is None else str(value) for value in values]
-        said = set(values)
-        together = "".join(said)
+        together = "".join(values)
     # Most columns are plain; to look at each cell by itself takes longer than all the rest of a list.
     if not (together.isascii() and together.isprintable()):
         values = [one_line(text) for text in values]
-        said = set(values)
-    return _Column(values, said)
+    return _Column(values, set(values))
