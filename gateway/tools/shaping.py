@@ -101,7 +101,7 @@ def _are_rows(rows: list[Any], columns: int) -> bool:
     if not _are(dict, rows):
         return False
     cells, objects = [row.get("cells") for row in rows], _present(rows, "object")
-    if not (_are(list, cells) and _are(dict, objects)) or min(map(len, cells), default=columns) < columns:
+    if not (_are(list, cells) and _are(dict, objects)) or min({*map(len, cells)}, default=columns) < columns:
         return False
     metadata = _present(objects, "metadata")
     if not _are(dict, metadata):
