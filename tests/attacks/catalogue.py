@@ -496,7 +496,7 @@ def _audiences() -> Iterator[tuple[str, Attack]]:
 
 def _texts() -> Iterator[tuple[str, Attack]]:
     """The token's own text: cut, padded, in other alphabets (RFC 7515, section 2)."""
-    # Of signatures of 86 and 342 characters, none of these leaves bits of which it hangs on chance whether they are zero.
+    # Of 86 and of 342 characters, none of these leaves bits of which it hangs on chance whether they are zero.
     for cut in (1, 2, 5, 42, 86, 89, 201):
         yield f"cut by {cut}", lambda f, c=cut: f.signed()[:-c]
         yield f"cut to {cut}", lambda f, c=cut: f.signed()[:c]
