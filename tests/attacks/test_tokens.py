@@ -179,7 +179,7 @@ async def test_a_good_token_anywhere_else_is_none(scene: Field) -> None:
 @pytest.mark.parametrize("scene", [60], indirect=True)
 async def test_a_flood_from_one_source_ends_at_its_limit(scene: Field) -> None:
     """After sixty refused tokens the source gets 429 with Retry-After; who was verified goes on from there."""
-    known, later = await scene.east.token(), await scene.east.token(service_account="demo/viewer")
+    known = await scene.east.token()
     assert (await scene.present(known))[0] == 200
     forge = scene.forge(scene.east)
     asked = len(scene.east.requests)
@@ -188,9 +188,11 @@ async def test_a_flood_from_one_source_ends_at_its_limit(scene: Field) -> None:
     assert answers[401] < 100
     assert len(scene.east.requests) - asked <= answers[401] + 2
     assert (await scene.present(known))[0] == 200
-    flooded = await scene.http.post(
-        scene.gateway.url, headers={"Authorization": f"Bearer {later}"}, content=compact(BODY)
-    )
+    for _ in range(5):  # one more is let in every second, and that may be just now
+        headers = {"Authorization": f"Bearer {await scene.east.token(service_account='demo/viewer')}"}
+        flooded = await scene.http.post(scene.gateway.url, headers=headers, content=compact(BODY))
+        if flooded.status_code != 200:  # RFC 9110, section 15.3.1
+            break
     assert (flooded.status_code, int(flooded.headers["retry-after"])) == (429, 1)
     assert flooded.json()["error"] == "too_many_failures"
     counted = scene.gateway.metric("kube_mcp_gateway_authentication_failures_total", reason="throttled")
