@@ -20,6 +20,8 @@ from gateway.demo import EmbeddedCluster
 from gateway.reload import difference
 from tests.journeys.conftest import call, connected
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("east", "west", "north")
 CALL = {
     "jsonrpc": "2.0",

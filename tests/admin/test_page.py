@@ -46,7 +46,7 @@ CONTRAST = """() => {
   return found;
 }"""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (apt-get install chromium)")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (apt-get install chromium)")]
 
 
 @asynccontextmanager

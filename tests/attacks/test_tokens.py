@@ -17,6 +17,8 @@ from tests.attacks.catalogue import ISSUER, Forge, attacks, compact
 from tests.identity.conftest import JWKS, REVIEWS
 from tests.journeys.conftest import GatewayProcess, running_gateway
 
+pytestmark = pytest.mark.slow
+
 ATTACKS = attacks()
 NOWHERE = "https://nobody-listed.example:6443"
 BODY = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}

@@ -13,6 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DEMO = (sys.executable, "-c", "from gateway.cli import main; main()", "demo")
 
 

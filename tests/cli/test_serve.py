@@ -17,6 +17,8 @@ import pytest
 
 from tests.cluster.pki import new_signing_key, sign
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60.0
 """Seconds after which a process that should have spoken or ended is taken to hang."""
 

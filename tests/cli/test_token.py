@@ -16,6 +16,8 @@ import yaml
 from tests.cluster.cluster import RealCluster
 from tests.operator.kubeconfigs import certificate, kubeconfig
 
+pytestmark = pytest.mark.slow
+
 ISSUER = "https://kubernetes.default.svc"
 HEAVY = {"aiohttp", "hypercorn", "kubernetes_asyncio", "mcp", "pydantic_settings", "quart", "rich", "structlog"}
 

@@ -18,6 +18,8 @@ from .admin import ApiRefusedError, api_requests, client_context
 from .cluster import RealCluster
 from .controlplane import ISSUER
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 WIDGETS = """

@@ -28,7 +28,7 @@ PROGRAM = (sys.executable, "-c", "from gateway.cli import main; main()")
 WATCHED = "namespaced/demo/core/v1/configmaps/bridged"
 Clusters = tuple[RealCluster, RealCluster]
 
-pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
 
 @asynccontextmanager
@@ -136,7 +136,6 @@ async def test_several_clusters_are_one_server(writing: GatewayProcess, both: Se
         assert lacking.startswith("Cluster west: Unknown tool. This cluster has: resource_types")
 
 
-@pytest.mark.slow
 async def test_prompts_and_resources_of_several_clusters(
     gateway: GatewayProcess, both: Sequence[str], mode: str
 ) -> None:
@@ -170,7 +169,6 @@ async def test_prompts_and_resources_of_several_clusters(
             await client.get_prompt(prompt.name, {"name": "web"})
 
 
-@pytest.mark.slow
 async def test_every_object_of_every_cluster_is_listed_once(
     real_clusters: Clusters, both: Sequence[str], tmp_path: Path, mode: str
 ) -> None:
@@ -201,7 +199,6 @@ async def _until_refused(url: str, token: str) -> None:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.slow
 async def test_a_session_outlives_its_tokens_and_compares_two_clusters(
     gateway: GatewayProcess, real_clusters: Clusters, tmp_path: Path, mode: str
 ) -> None:
@@ -242,7 +239,6 @@ async def test_a_session_outlives_its_tokens_and_compares_two_clusters(
         assert gateway.metric("kube_mcp_gateway_authentication_failures_total") == refused
 
 
-@pytest.mark.slow
 async def test_a_token_that_its_cluster_revoked_is_minted_anew(
     gateway: GatewayProcess, real_cluster: RealCluster, minting: Sequence[str], mode: str
 ) -> None:
@@ -279,7 +275,6 @@ async def _watching(client: Client, mode: str, uri: str) -> AsyncIterator[None]:
         yield
 
 
-@pytest.mark.slow
 async def test_what_can_not_be_watched_is_said(gateway: GatewayProcess, both: Sequence[str], mode: str) -> None:
     """Neither generation may believe that it is told of something of which it never will be."""
     secret = "k8s://east/namespaced/demo/core/v1/secrets/any"
@@ -294,7 +289,6 @@ async def test_what_can_not_be_watched_is_said(gateway: GatewayProcess, both: Se
             assert subscription.honored.tools_list_changed
 
 
-@pytest.mark.slow
 async def test_a_restart_of_the_gateway_is_survived(
     real_cluster: RealCluster, minting: Sequence[str], tmp_path: Path, mode: str
 ) -> None:
@@ -324,7 +318,6 @@ async def test_a_restart_of_the_gateway_is_survived(
             await stack.aclose()
 
 
-@pytest.mark.slow
 async def test_a_gateway_that_is_down_at_the_start_is_waited_for(
     real_cluster: RealCluster, minting: Sequence[str], tmp_path: Path, mode: str
 ) -> None:
@@ -376,7 +369,6 @@ async def test_the_person_is_asked_through_the_bridge(
     assert ("nothing written" in str(result.content)) is not is_written
 
 
-@pytest.mark.slow
 async def test_who_can_not_be_asked_is_not_asked(writing: GatewayProcess, both: Sequence[str], mode: str) -> None:
     """The gateway must know of the client itself whether a person is there, not of the bridge."""
     async with bridged(writing.url, mode, *both) as client:
@@ -413,7 +405,6 @@ async def test_progress_arrives_and_cancelling_reaches_the_gateway(
     assert gateway.metric("kube_mcp_gateway_tool_calls_total", outcome="cancelled") == cancelled + 1
 
 
-@pytest.mark.slow
 async def test_the_gateways_own_certificate_is_verified(
     real_cluster: RealCluster, minting: Sequence[str], tmp_path: Path, mode: str
 ) -> None:
@@ -431,7 +422,6 @@ async def test_the_gateways_own_certificate_is_verified(
             assert await call(client, "resource_types")
 
 
-@pytest.mark.slow
 async def test_what_can_not_be_minted_is_told_to_the_agent(
     gateway: GatewayProcess, both: Sequence[str], mode: str
 ) -> None:

@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from tests.cluster.cluster import RealCluster
 from tests.journeys.conftest import GatewayProcess, connected, describe, running_gateway, subscribed
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
 NAMESPACED = "k8s://namespaced/{namespace}/{group}/{version}/{resource}/{name}"
 CLUSTERED = "k8s://clustered/{group}/{version}/{resource}/{name}"

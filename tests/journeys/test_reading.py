@@ -151,6 +151,7 @@ async def test_names_that_would_change_the_path_send_nothing(
         assert (refused, gateway.metric(requests) - refused) == (14, before)
 
 
+@pytest.mark.slow
 async def test_a_restart_in_the_middle_of_a_session_is_not_noticed(
     real_cluster: RealCluster, tmp_path: Path, unused_tcp_port: int
 ) -> None:
@@ -191,6 +192,7 @@ async def _posted(http: httpx2.AsyncClient, url: str, message: dict[str, object]
     return answer
 
 
+@pytest.mark.slow
 async def test_the_official_client_survives_a_restart(
     real_cluster: RealCluster, tmp_path: Path, unused_tcp_port: int, mode: str
 ) -> None:
