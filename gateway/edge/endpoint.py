@@ -249,7 +249,7 @@ class McpEndpoint:
         if call.version:
             named = (headers.get(b"mcp-method"), headers.get(b"mcp-name"))
             plain = call.version == version and call.version in MODERN_PROTOCOL_VERSIONS
-            plain = plain and not any(name.startswith(b"mcp-param-") for name in headers)
+            plain = plain and b" ".join(headers).find(b"mcp-param-") < 0
             return call if plain and named == (CALL.encode(), call.name.encode()) else None
         if version and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             return None

@@ -190,13 +190,15 @@ async def test_a_flood_from_one_source_ends_at_its_limit(scene: Field) -> None:
     assert answers[401] < 100
     assert len(scene.east.requests) - asked <= answers[401] + 2
     assert (await scene.present(known))[0] == 200
-    for _ in range(5):  # one more is let in every second, and that may be just now
-        headers = {"Authorization": f"Bearer {await scene.east.token(service_account='demo/viewer')}"}
-        flooded = await scene.http.post(scene.gateway.url, headers=headers, content=compact(BODY))
-        if flooded.status_code != 200:  # RFC 9110, section 15.3.1
-            break
-    assert (flooded.status_code, int(flooded.headers["retry-after"])) == (429, 1)
-    assert flooded.json()["error"] == "too_many_failures"
+    tokens = [await scene.east.token(service_account="demo/viewer") for _ in range(5)]
+    later = [
+        await scene.http.post(scene.gateway.url, headers={"Authorization": f"Bearer {token}"}, content=compact(BODY))
+        for token in tokens
+    ]
+    # One more is let in every second, and that may be just now.
+    refused = [response for response in later if response.status_code == 429]
+    assert len(refused) >= 3
+    assert {(each.headers["retry-after"], each.json()["error"]) for each in refused} == {("1", "too_many_failures")}
     counted = scene.gateway.metric("kube_mcp_gateway_authentication_failures_total", reason="throttled")
-    assert counted == answers[429] + 1
+    assert counted == answers[429] + len(refused)
     assert any('"event":"authentication_throttled"' in line for line in scene.gateway.lines)
