@@ -72,6 +72,19 @@ async def test_an_api_server_settles_what_keys_can_not(real_cluster: RealCluster
         assert await identity.authenticate(token) == principal
 
 
+async def test_a_token_that_the_api_server_refuses_brings_no_keys(real_cluster: RealCluster) -> None:
+    """Where the signing key is shared, another issuer's token verifies; whose keys they are is not learnt from it."""
+    async with identity_for(real_cluster) as identity:
+        token = await real_cluster.token()
+        claims = jwt.decode(token, options={"verify_signature": False})
+        kid = {"kid": jwt.get_unverified_header(token)["kid"]}
+        other = real_cluster.sign({**claims, "iss": "https://x.example"}, kid)
+        assert await reason_for(identity, other) == "rejected"
+        assert identity.state().key_reads == 0
+        await identity.authenticate(token)
+        assert await reason_for(identity, other) == "rejected"
+
+
 async def test_a_token_without_key_id_is_good(real_cluster: RealCluster) -> None:
     """`kid` is optional, for the gateway as for the API server."""
     async with identity_for(real_cluster) as identity:
