@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.plugin import unavailable
+from tests.ports import free_port
 
 CONFIG = """
 global
@@ -73,13 +74,6 @@ class Balancer:
         while not states.items() <= self.states().items():
             assert time.monotonic() < deadline, self.states()
             time.sleep(0.05)
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -1,16 +1,14 @@
 """Boundary to a real Valkey or Redis: the store that replicas share."""
 
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.balancer import free_port
 from tests.cluster.plugin import unavailable
+from tests.ports import free_port, wait_for_port
 
 PATIENCE = 20.0
 
@@ -35,15 +33,7 @@ def running_store(folder: Path, port: int | None = None) -> Iterator[Store]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        wait_for_port(port)
         yield Store(f"redis://127.0.0.1:{port}/0", process)
     finally:
         process.terminate()

@@ -15,10 +15,10 @@ from gateway.edge.certificate import EVERY
 from gateway.edge.endpoint import BODY_SECONDS, MAX_BODY
 from gateway.edge.options import ListenOptions
 from gateway.settings import load_settings
-from tests.balancer import free_port
 from tests.cluster.pki import new_authority
 from tests.documented import ROOT, Block, blocks
 from tests.kubernetes.conftest import Kubectl, cluster_with_kinds, kubectl, manifests
+from tests.ports import free_port
 
 __all__ = ["cluster_with_kinds", "kubectl", "manifests"]
 

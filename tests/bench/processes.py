@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from tests.ports import free_port
 
 START_SECONDS = 60.0
 GATEWAY = ("-c", "from gateway.cli import main; main()", "serve", "--config")
@@ -110,29 +111,6 @@ def _ready(process: "subprocess.Popen[bytes]", port: int, admin: int, path: str)
             connection.close()
         time.sleep(0.005)
     raise NotStartedError(f"{process.args!r} did not start")
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for_port(port: int) -> None:
-    """Wait until somebody listens there on the loopback.
-
-    Raises:
-        NotStartedError: Nobody does.
-    """
-    until = time.perf_counter() + START_SECONDS
-    while time.perf_counter() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.005)
-    raise NotStartedError(f"nobody listens on port {port}")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -22,6 +22,7 @@ from tests.bench.load import MODERN, Client, Target, figures_of
 from tests.bench.plan import Plan
 from tests.bench.processes import Served, tell
 from tests.bench.report import Result, Spread, Table
+from tests.ports import free_port, wait_for_port
 
 REPLICAS = (1, 2, 4)
 CLUSTERS = 4
@@ -133,13 +134,13 @@ async def _loaded(world: Embedded, replicas: Sequence[Served], balancer: int, ca
 @contextmanager
 def _balancer(folder: Path, replicas: Sequence[Served]) -> Iterator[tuple[int, int]]:
     """Run haproxy before these; return its port and process."""
-    port = processes.free_port()
+    port = free_port()
     file = folder / f"haproxy-{port}.cfg"
     servers = [f"    server r{n} 127.0.0.1:{served.port}\n" for n, served in enumerate(replicas)]
     file.write_text("".join([BALANCER.format(port=port), *servers]))
     process = subprocess.Popen(["haproxy", "-db", "-q", "-f", file], stdout=subprocess.DEVNULL)
     try:
-        processes.wait_for_port(port)
+        wait_for_port(port)
         yield port, process.pid
     finally:
         processes.end(process)

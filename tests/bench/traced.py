@@ -20,6 +20,7 @@ from tests.bench.embedded import Reached
 from tests.bench.inprocess import gateway
 from tests.bench.instructions import control, under_callgrind
 from tests.bench.load import MODERN
+from tests.ports import free_port, wait_for_port
 
 SETTINGS: Final[dict[str, dict[str, str] | None]] = {
     "off": None,
@@ -52,10 +53,10 @@ def traced(cluster: Reached, folder: Path) -> dict[str, float]:
     Raises:
         RuntimeError: They could not be counted.
     """
-    taken, port = folder / "taken", processes.free_port()
+    taken, port = folder / "taken", free_port()
     taken.touch()
     with processes.serving(["-c", _COLLECTOR, str(port), str(taken)], {}):
-        processes.wait_for_port(port)
+        wait_for_port(port)
         told = {"cluster": asdict(cluster), "port": port, "taken": str(taken)}
         found = under_callgrind(["tests.bench.traced"], told, folder / "callgrind.traced")
     return {name: total / CALLS for name, total in found.items()}

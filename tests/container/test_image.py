@@ -11,9 +11,10 @@ from threading import Event, Thread
 import httpx2
 import pytest
 
-from tests.balancer import Replica, balancing, free_port
+from tests.balancer import Replica, balancing
 from tests.cluster.cluster import RealCluster
 from tests.container.image import ROOT, Container, Image, context, instructions, running
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 START = 60.0

@@ -17,10 +17,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.balancer import free_port
 from tests.cluster.cluster import RealCluster
 from tests.faults.crew import End, Said, check_words, check_writes, tally
 from tests.journeys.conftest import GatewayProcess, describe, running_gateway
+from tests.ports import free_port
 from tests.store import running_store
 
 pytestmark = pytest.mark.slow

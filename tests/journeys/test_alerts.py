@@ -15,11 +15,11 @@ import httpx2
 import pytest
 
 from tests.alerts import RULES
-from tests.balancer import free_port
 from tests.cluster.cluster import RealCluster
 from tests.cluster.pki import new_authority
 from tests.cluster.plugin import unavailable
 from tests.journeys.conftest import GatewayProcess, describe, running_gateway
+from tests.ports import free_port
 
 MINUTE = 60.0
 CALL = {

@@ -19,8 +19,9 @@ from mcp import Client
 from mcp_types import ElicitResult
 
 from gateway.demo import EmbeddedCluster
-from tests.balancer import Balancer, Replica, balancing, free_port
+from tests.balancer import Balancer, Replica, balancing
 from tests.journeys.conftest import GatewayProcess, call, connected, running_gateway, subscribed
+from tests.ports import free_port
 from tests.store import running_store
 
 ROUND_ROBIN = "roundrobin"

@@ -47,7 +47,7 @@ def test_hostile_text_takes_little_time(unit: str) -> None:
         redacted(text)
         spoken(text)
         visible(text)
-        assert time.process_time() - began < 4
+        assert time.process_time() - began < 1.0
 
 
 def test_twice_the_text_takes_twice_the_time() -> None:

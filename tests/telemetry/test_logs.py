@@ -189,7 +189,7 @@ def test_masking_is_quick_for_any_text(text: str) -> None:
     """A caller can't make a log line cost more than its length."""
     started = time.process_time()
     mask(text)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("bad", [{"level": "loud"}, {"level": 10}, {"format": "xml"}])
